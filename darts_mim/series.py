@@ -1,0 +1,466 @@
+"""Frames to series and back: exact inverses, and where layouts are converted.
+
+Letters for shapes: B batch of clips, T time, C channels, H height (rows), W width (columns),
+S samples of a stochastic series, N = C*H*W components.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from numbers import Integral, Number
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from darts import TimeSeries
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from darts_mim.grid import METADATA_KEY, Grid
+
+logger = logging.getLogger(__name__)
+
+TimeIndex: TypeAlias = pd.DatetimeIndex | pd.RangeIndex
+Start: TypeAlias = int | str | datetime | np.datetime64
+Frequency: TypeAlias = int | str | timedelta | pd.DateOffset
+
+_LETTERS = {
+    "B": "batch",
+    "T": "time",
+    "C": "channels",
+    "H": "height",
+    "W": "width",
+    "S": "samples",
+}
+_FRAMES = "BTSCHW"  # the order inside: what `Grid` needs last comes last
+_DEFAULT_DATE = "2000-01-01"  # where Darts' own generated series start
+
+
+def frames_to_series(
+    frames: ArrayLike,
+    *,
+    layout: str = "TCHW",
+    channel_names: Sequence[str] | None = None,
+    times: ArrayLike | pd.Index[Any] | None = None,
+    start: Start | None = None,
+    freq: Frequency | None = None,
+    coordinates: Mapping[str, ArrayLike] | None = None,
+    mask: ArrayLike | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: DTypeLike | None = np.float32,
+) -> TimeSeries | list[TimeSeries]:
+    """Turn frames into a series of C*H*W components that carries its grid.
+
+    The values are not copied where they need not be: with the letters C, H, W next to each other
+    and in this order, in a contiguous array of the wanted `dtype`, the series shares the memory of
+    `frames`, and a ``numpy.memmap`` stays one. Writing to such `frames` changes the series. Darts
+    copies what it slices out of a series: to split data larger than memory, slice the frames.
+
+    Parameters
+    ----------
+    frames : array_like
+        Numbers in any unit, with an axis for each letter of `layout`; NaN marks what is missing.
+        Integers and booleans are converted.
+    layout : str
+        What the axes of `frames` are, in any order: T time, H height and W width, and where present
+        C channels (else there is one), S samples of a stochastic series, B a batch of clips.
+    channel_names : sequence of str, optional
+        One name per channel. Default: ``"channel_0"``, ``"channel_1"``, ...
+    times : DatetimeIndex, RangeIndex or array_like of dates or integers, optional
+        The T times of the frames, increasing in constant steps of `freq` (read from the times where
+        it is not given). Every clip of a batch has these times.
+    start : int, str or datetime, optional
+        Instead of `times`, the time of the first frame. Default: 0, or 2000-01-01 (as in the series
+        that Darts generates) where `freq` is a pandas offset.
+    freq : int, str, timedelta or pandas offset, optional
+        Time from a frame to the next, such as ``"30min"``; an integer for an integer index.
+        Default: 1, for an integer index. Dates need it.
+    coordinates : mapping of str to array_like, optional
+        Coordinates of the rows, then of the columns, as `Grid` takes them.
+    mask : array_like of bool, optional
+        Shape (H, W), True where the grid is observed. The values are left as they are.
+    metadata : mapping, optional
+        Further metadata of the series, beside the grid.
+    dtype : floating dtype, optional
+        Type of the values: float32, so that models are trained in float32. None keeps the type of
+        `frames` if that is floating, and is float32 if not.
+
+    Returns
+    -------
+    TimeSeries or list of TimeSeries
+        Shape (T, N, S), with S = 1 without the letter S. A list, with a series for each clip, if
+        and only if `layout` has a B.
+
+    Raises
+    ------
+    TypeError
+        If `frames` are complex, objects or a masked array, `dtype` is not floating, or the types of
+        `times`, `start` and `freq` do not go together.
+    ValueError
+        If `layout` does not describe `frames`, if `frames` are empty or hold integers that `dtype`
+        cannot represent exactly, or if times, names, coordinates or mask do not fit the frames.
+
+    See Also
+    --------
+    series_to_frames : The exact inverse.
+
+    Examples
+    --------
+    Two days of in- and outflow on a grid of 16 rows and 12 columns, a frame every half hour:
+
+    >>> frames = np.zeros((96, 2, 16, 12), dtype=np.float32)
+    >>> series = frames_to_series(
+    ...     frames, channel_names=["inflow", "outflow"], start="2016-01-01", freq="30min"
+    ... )
+    >>> series.shape, series.freq_str, str(series.end_time())
+    ((96, 384, 1), '30min', '2016-01-02 23:30:00')
+    >>> np.shares_memory(series.all_values(copy=False), frames)
+    True
+
+    Five grey video clips become five series:
+
+    >>> clips = np.zeros((5, 20, 48, 64), dtype=np.uint8)
+    >>> len(frames_to_series(clips, layout="BTHW"))
+    5
+    """
+    _check_layout(layout)
+    array = _as_array(frames, layout)
+    clips = _as_floats(_arranged(array, layout, _FRAMES), dtype)
+    _, t, _, c, h, w = clips.shape
+    grid = Grid(c, h, w, channel_names, coordinates, mask)
+    values = grid.to_components(clips).swapaxes(-1, -2)  # (B, T, S, N) -> (B, T, N, S)
+    if not np.may_share_memory(values, array):
+        values = np.asarray(values)  # the copy of a memory map lies in memory: it is an array
+    index = _time_index(t, times, start, freq)
+    components: Any = pd.Index(grid.component_names)  # made once, for all clips
+    attributes = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
+    series = [
+        TimeSeries(index, clip, components=components, metadata=dict(attributes), copy=False)
+        for clip in values
+    ]
+    return series if "B" in layout else series[0]
+
+
+def series_to_frames(
+    series: TimeSeries | Sequence[TimeSeries], *, layout: str = "TCHW"
+) -> NDArray[np.floating[Any]]:
+    """Turn a series, or a sequence of them, into frames.
+
+    With the `layout` that made it, a series gives back the frames that it was made of.
+
+    Parameters
+    ----------
+    series : TimeSeries or sequence of TimeSeries
+        Series that carry their grid, or do not: then they are a 1x1 grid with a channel for each
+        component, which is how the models of this package take them. A sequence must agree in
+        length and grid; the times may differ.
+    layout : str
+        The axes of the result: T, H, W, C (which one channel can do without) and, where wanted, S
+        and B. No sample and no series is ever dropped: where `layout` does not place them, a
+        stochastic series gets its axis S at the end and a sequence its axis B at the front.
+
+    Returns
+    -------
+    numpy.ndarray
+        Frames in the order of `layout` and the type of the series. A view of a single series, so
+        copy it before you write to it; a copy of a sequence.
+
+    Raises
+    ------
+    TypeError
+        If `series` is neither a series nor a sequence of them.
+    ValueError
+        If `layout` is not one, or has no C for several channels; if the sequence is empty or
+        disagrees in length, grid or number of samples; or if a series does not fit its grid.
+
+    See Also
+    --------
+    frames_to_series : The exact inverse.
+
+    Examples
+    --------
+    >>> frames = np.arange(48.0, dtype=np.float32).reshape(2, 2, 3, 4)
+    >>> series = frames_to_series(frames)
+    >>> np.array_equal(series_to_frames(series), frames)
+    True
+    >>> series_to_frames(series, layout="THWC").shape
+    (2, 3, 4, 2)
+    >>> series_to_frames([series, series * 2, series * 3]).shape
+    (3, 2, 2, 3, 4)
+    """
+    _check_layout(layout)
+    batch = [series] if isinstance(series, TimeSeries) else _checked_batch(series)
+    grid = _shared_grid(batch)
+    if "C" not in layout and grid.channels > 1:
+        raise ValueError(
+            f"`layout={layout!r}` has no axis for the {grid.channels} channels of {grid}; add C, "
+            "for example 'TCHW'"
+        )
+    if "S" not in layout and batch[0].n_samples > 1:
+        layout = layout + "S"
+    if "B" not in layout and not isinstance(series, TimeSeries):
+        layout = "B" + layout
+    values = [clip.all_values(copy=False) for clip in batch]
+    stacked = values[0][np.newaxis] if len(values) == 1 else np.stack(values)
+    frames = grid.to_frames(stacked.swapaxes(-1, -2))  # (B, T, N, S) -> (B, T, S, C, H, W)
+    return _arranged(frames, _FRAMES, layout)
+
+
+def _check_layout(layout: str) -> None:
+    if not isinstance(layout, str):
+        raise TypeError(
+            f"`layout` must be a string, got {layout!r} of type {type(layout).__name__}; "
+            "pass for example 'TCHW'"
+        )
+    wrong = sorted(set(layout) - set(_LETTERS))
+    doubled = sorted({letter for letter in layout if layout.count(letter) > 1})
+    missing = [letter for letter in "THW" if letter not in layout]
+    for letters, fault in ((wrong, "unknown"), (doubled, "repeated"), (missing, "missing")):
+        if letters:
+            known = ", ".join(f"{letter} {word}" for letter, word in _LETTERS.items())
+            raise ValueError(
+                f"`layout={layout!r}` has {fault} letters: {', '.join(map(repr, letters))}; "
+                f"expected T, H, W and any of B, C, S, each once ({known}), such as 'TCHW', "
+                "'THWC' or 'BTCHW'"
+            )
+
+
+def _as_array(frames: ArrayLike, layout: str) -> NDArray[Any]:
+    if isinstance(frames, np.ma.MaskedArray):
+        raise TypeError(
+            "`frames` must be a plain array, got a masked array, whose mask would be lost; "
+            "pass `frames.filled(np.nan)`, and `mask=` for cells that are never observed"
+        )
+    array = frames if isinstance(frames, np.memmap) else np.asarray(frames)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"`frames` must be real numbers, got dtype {array.dtype}; convert them to a floating "
+            "type first, for example `np.abs(frames)` or `frames.astype(np.float32)`"
+        )
+    if array.ndim != len(layout):
+        raise ValueError(
+            f"`layout={layout!r}` describes {len(layout)} axes, but `frames` of shape "
+            f"{array.shape} have {array.ndim}; pass a letter for each axis, such as 'THW' for "
+            "frames without channels or 'BTCHW' for a batch of clips"
+        )
+    if array.size == 0:
+        raise ValueError(
+            f"`frames` must not be empty, got shape {array.shape} for `layout={layout!r}`; "
+            "every axis needs at least one entry"
+        )
+    return array
+
+
+def _arranged(array: NDArray[Any], given: str, wanted: str) -> NDArray[Any]:
+    """View `array` with its axes in another order; axes added or left out have length 1."""
+    kept = [letter for letter in wanted if letter in given]
+    dropped = [letter for letter in given if letter not in wanted]
+    moved = array.transpose([given.index(letter) for letter in (*kept, *dropped)])
+    index = [slice(None) if letter in given else np.newaxis for letter in wanted]
+    return moved[(*index, *(0 for _ in dropped))]
+
+
+def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.floating[Any]]:
+    if dtype is None:
+        dtype = clips.dtype.newbyteorder("=") if clips.dtype.kind == "f" else np.float32
+    target = np.dtype(dtype)
+    if target.kind != "f":
+        raise TypeError(
+            f"`dtype` must be floating, because series hold floats, got {target}; pass np.float32 "
+            "or np.float64"
+        )
+    if clips.dtype == target:
+        return clips
+    if clips.dtype.kind in "iu":
+        _check_exact(clips, target)
+    return np.array(clips, dtype=target, order="C")
+
+
+def _check_exact(integers: NDArray[np.integer[Any]], target: np.dtype[Any]) -> None:
+    """Raise if the floating type skips some of these integers."""
+    exact = 2 ** (np.finfo(target).nmant + 1)
+    bounds = np.iinfo(integers.dtype)
+    if bounds.max <= exact:
+        return
+    lowest, highest = int(integers.min()), int(integers.max())
+    worst = lowest if -lowest > highest else highest
+    if abs(worst) > exact:
+        wider = exact < 2**53 and abs(worst) <= 2**53
+        raise ValueError(
+            f"`frames` hold the integer {worst}, but {target} is exact only up to {exact}; "
+            + ("pass dtype=np.float64" if wider else "scale the frames to floats first")
+        )
+
+
+def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"`metadata` must be a mapping, got {type(metadata).__name__}; pass a dictionary"
+        )
+    if METADATA_KEY in metadata:
+        raise ValueError(
+            f"`metadata` must leave the key {METADATA_KEY!r} to the grid of the frames; give yours "
+            "another name, or leave it out if it is the grid of another series"
+        )
+    return dict(metadata)
+
+
+def _time_index(length: int, times: Any, start: Any, freq: Any) -> TimeIndex:
+    if times is not None and start is not None:
+        raise ValueError("`times` and `start` are both given; pass one of them")
+    if times is not None:
+        return _regular_index(length, times, freq)
+    if start is None:
+        start = 0 if freq is None or isinstance(freq, Integral) else _DEFAULT_DATE
+    if not isinstance(start, bool) and isinstance(start, Integral):
+        step = _checked_step(freq)
+        return pd.RangeIndex(int(start), int(start) + length * step, step)
+    first = _without_time_zone(_checked_date(start), "start")
+    index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
+    if index[0] != first:
+        raise ValueError(
+            f"`start={start!r}` does not lie on `freq={freq!r}`, whose next date is {index[0]}; "
+            "pass that as `start`, or another `freq`"
+        )
+    return index
+
+
+def _regular_index(length: int, times: Any, freq: Any) -> TimeIndex:
+    given = times if isinstance(times, pd.Index) else pd.Index(times)
+    if len(given) != length:
+        raise ValueError(
+            f"`times` must have one entry for each of the {length} frames, got {len(given)}; check "
+            "`times`, and which letter of `layout` is T"
+        )
+    if isinstance(given, pd.DatetimeIndex):
+        return _regular_dates(_without_time_zone(given, "times"), freq)
+    if pd.api.types.is_integer_dtype(given.dtype):
+        return _regular_integers(given, freq)
+    raise TypeError(
+        f"`times` must be dates or integers, got {type(given).__name__} of {given.dtype}; convert "
+        "them, with `pd.to_datetime(times)` or, if they are periods, with `times.to_timestamp()`"
+    )
+
+
+def _regular_integers(times: Any, freq: Any) -> pd.RangeIndex:
+    steps = np.diff(times.to_numpy(np.int64))
+    step = _checked_step(max(1, int(steps[0])) if freq is None and len(steps) else freq)
+    if (steps != step).any():
+        raise _irregular(steps, freq)
+    first = int(times[0])
+    return pd.RangeIndex(first, first + len(times) * step, step, name=times.name)
+
+
+def _regular_dates(times: pd.DatetimeIndex, freq: Any) -> pd.DatetimeIndex:
+    offset = times.freq if freq is None else _checked_offset(freq)
+    if offset is None and len(times) < 3:
+        raise ValueError(
+            f"`freq` cannot be read from {len(times)} `times`; pass it, for example freq='30min'"
+        )
+    dates = times.to_numpy()
+    try:
+        index = pd.DatetimeIndex(dates, freq=offset or "infer", name=times.name)
+    except ValueError as error:  # the dates are not those of this frequency
+        raise _irregular(np.diff(dates), freq) from error
+    if index.freq is None or index.freq.n < 1:
+        raise _irregular(np.diff(dates), freq)
+    return index
+
+
+def _irregular(steps: Any, freq: Any) -> ValueError:
+    if len(steps) == 0:
+        return ValueError(
+            f"`times` hold one date that does not lie on `freq={freq!r}`; pass another `freq`"
+        )
+    low, high = (pd.Timedelta(s) if s.dtype.kind == "m" else s for s in (min(steps), max(steps)))
+    expected = "constant steps" if freq is None else f"constant steps of `freq={freq!r}`"
+    return ValueError(
+        f"`times` must increase in {expected}, got steps between {low} and {high}; sort the frames "
+        "by time and drop doubles, fill gaps with NaN frames or make a series of each run without "
+        "gaps, or pass the `freq` that the times have"
+    )
+
+
+def _checked_step(freq: Any) -> int:
+    if freq is not None and (isinstance(freq, bool) or not isinstance(freq, Integral)):
+        raise TypeError(
+            f"`freq` must be an integer for an integer index, got {freq!r}; pass a date as `start` "
+            "or dates as `times` for an index of dates"
+        )
+    if freq is not None and freq < 1:
+        raise ValueError(f"`freq={freq}` must be at least 1; time increases from frame to frame")
+    return 1 if freq is None else int(freq)
+
+
+def _checked_date(start: Any) -> pd.Timestamp:
+    try:
+        date = pd.NaT if isinstance(start, Number) else pd.Timestamp(start)
+    except (TypeError, ValueError):
+        date = pd.NaT
+    if not isinstance(date, pd.Timestamp):
+        raise ValueError(
+            f"`start={start!r}` is neither an integer nor a date; pass for example 0, '2016-01-01' "
+            "or a pandas Timestamp"
+        )
+    return date
+
+
+def _checked_offset(freq: Any) -> Any:
+    if freq is None or isinstance(freq, Integral):
+        raise TypeError(
+            f"`freq` must be a pandas offset for an index of dates, got {freq!r}; pass for example "
+            "freq='30min' or freq='D'"
+        )
+    try:
+        offset: Any = pd.tseries.frequencies.to_offset(freq)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`freq={freq!r}` is no pandas offset ({error}); pass for example '30min', 'D' or 'MS'"
+        ) from error
+    if offset.n < 1:
+        raise ValueError(f"`freq={freq!r}` must be positive; time increases from frame to frame")
+    return offset
+
+
+def _without_time_zone(times: Any, name: str) -> Any:
+    if times.tz is None:
+        return times
+    logger.warning(
+        "`%s` are in the time zone %s, which a Darts series cannot hold: their wall-clock time is "
+        "kept. Convert them to UTC first if clocks change within the series.",
+        name,
+        times.tz,
+    )
+    return times.tz_localize(None)
+
+
+def _checked_batch(series: Any) -> list[TimeSeries]:
+    if not isinstance(series, Sequence) or not all(isinstance(s, TimeSeries) for s in series):
+        raise TypeError(
+            f"`series` must be a TimeSeries or a sequence of them, got {type(series).__name__}; "
+            "pass for example the result of `model.predict`"
+        )
+    if not series:
+        raise ValueError("`series` must not be an empty sequence; pass at least one series")
+    return list(series)
+
+
+def _shared_grid(batch: list[TimeSeries]) -> Grid:
+    """Return the grid of the series, and raise if they differ in what must agree."""
+    first = batch[0]
+    grids = [Grid.from_series(s) or Grid(s.n_components, 1, 1) for s in batch]
+    for i, (s, grid) in enumerate(zip(batch, grids, strict=True)):
+        for name, got, expected in (
+            ("grid", grid, grids[0]),
+            ("length", len(s), len(first)),
+            ("number of samples", s.n_samples, first.n_samples),
+        ):
+            if got != expected:
+                raise ValueError(
+                    f"`series` must agree in {name} to become one array, got {expected} for series "
+                    f"0 and {got} for series {i}; convert them one by one, or cut them alike first"
+                )
+    return grids[0]
