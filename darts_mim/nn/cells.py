@@ -1,0 +1,442 @@
+"""One step of the recurrent cells: plain equations, state in and state out.
+
+Legend: B batch, C channels of a layer, H height, W width. In the equations ``*`` is a "same"
+convolution, ``.`` the elementwise product, s() the logistic function; t is the time step and l
+the layer. The letters are the paper's: h hidden state, c cell state, m spatiotemporal memory,
+n state of MIM-N, s state of MIM-S, d difference of two hidden states; g, i, f, o are gates, and
+the gates that the paper marks with a prime carry the suffix ``_m`` here.
+
+All convolutions that read the same tensor run as one. Layer normalisation acts on the output of
+each, over (C, H, W) with a gain and a bias per channel, so that no parameter depends on the
+resolution.
+
+References
+----------
+.. [1] Y. Wang, J. Zhang, H. Zhu, M. Long, J. Wang, P. S. Yu, "Memory In Memory: A Predictive
+   Neural Network for Learning Higher-Order Non-Stationarity from Spatiotemporal Dynamics",
+   CVPR 2019, section 3.
+.. [2] Y. Wang, M. Long, J. Wang, Z. Gao, P. S. Yu, "PredRNN: Recurrent Neural Networks for
+   Predictive Learning using Spatiotemporal LSTMs", NeurIPS 2017, section 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "MIMBlock",
+    "MIMBlockState",
+    "NonStationaryUnit",
+    "STLSTMCell",
+    "STLSTMState",
+    "StationaryUnit",
+]
+
+
+class STLSTMState(NamedTuple):
+    """State of an ST-LSTM cell: hidden state ``h`` and cell state ``c``, each (B, C, H, W)."""
+
+    h: Tensor
+    c: Tensor
+
+
+class MIMBlockState(NamedTuple):
+    """State of a MIM block, each (B, C, H, W); ``None`` for a unit that the block lacks."""
+
+    h: Tensor
+    c: Tensor
+    n: Tensor | None
+    s: Tensor | None
+
+
+class GateConvolution(nn.Module):
+    """Convolve one tensor to the pre-activations of several gates.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the tensor read.
+    hidden_channels
+        Channels C of each gate.
+    n_gates
+        Number of gates.
+    kernel_size
+        Side of the square kernel, odd.
+    layer_norm
+        Whether to normalise the output over (channels, H, W).
+    bias
+        Whether to add a bias without layer normalisation (which brings its own). An equation
+        sums several convolutions and has one bias: its first convolution carries it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        n_gates: int,
+        kernel_size: int,
+        *,
+        layer_norm: bool,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.n_gates = n_gates
+        self.convolution = nn.Conv2d(
+            in_channels,
+            n_gates * hidden_channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            bias=bias and not layer_norm,
+        )
+        self.norm: nn.GroupNorm | nn.Identity = (
+            nn.GroupNorm(1, n_gates * hidden_channels) if layer_norm else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return ``n_gates`` tensors of shape (B, C, H, W) for ``x`` (B, in_channels, H, W)."""
+        gates: Tensor = self.norm(self.convolution(x))
+        return gates.chunk(self.n_gates, dim=1)
+
+    @torch.no_grad()
+    def add_bias(self, gate: int, value: float) -> None:
+        """Add a constant to the initial bias of one gate, counted from 0."""
+        layer = self.norm if isinstance(self.norm, nn.GroupNorm) else self.convolution
+        cast(Tensor, layer.bias).chunk(self.n_gates)[gate].add_(value)
+
+
+class SpatiotemporalMemory(nn.Module):
+    """Update the memory M that travels through all layers.
+
+    M[t,l] = f_m . M[t,l-1] + i_m . g_m, each gate the sum of the input's share and of a
+    convolution of M[t,l-1].
+
+    Parameters
+    ----------
+    hidden_channels, kernel_size, layer_norm
+        As for :class:`STLSTMCell`.
+    """
+
+    def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
+        super().__init__()
+        self.from_memory = GateConvolution(
+            hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm
+        )
+
+    def forward(self, g_x: Tensor, i_x: Tensor, f_x: Tensor, m: Tensor) -> Tensor:
+        """Return the updated memory; all tensors are (B, C, H, W)."""
+        g_m, i_m, f_m = self.from_memory(m)
+        return torch.sigmoid(f_x + f_m) * m + torch.sigmoid(i_x + i_m) * torch.tanh(g_x + g_m)
+
+
+class HiddenOutput(nn.Module):
+    """Read the hidden state out of the two memories.
+
+    o = s(o_x + o_h + Wo * [C, M]) and H = o . tanh(W1x1 * [C, M]); Wo stands for the paper's
+    Wco and Wmo side by side.
+
+    Parameters
+    ----------
+    hidden_channels, kernel_size, layer_norm
+        As for :class:`STLSTMCell`.
+    """
+
+    def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
+        super().__init__()
+        self.from_memories = GateConvolution(
+            2 * hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
+        )
+        self.merge = nn.Conv2d(2 * hidden_channels, hidden_channels, kernel_size=1, bias=False)
+
+    def forward(self, o: Tensor, c: Tensor, m: Tensor) -> Tensor:
+        """Return the hidden state for the output gate's partial sum ``o``; all (B, C, H, W)."""
+        memories = torch.cat([c, m], dim=1)
+        (o_memories,) = self.from_memories(memories)
+        return torch.sigmoid(o + o_memories) * torch.tanh(self.merge(memories))
+
+
+class STLSTMCell(nn.Module):
+    """Spatiotemporal LSTM, the first layer of MIM and every layer of PredRNN.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the input: the patches of a frame, or the hidden state of the layer below.
+    hidden_channels
+        Channels C of the states and of the memory.
+    kernel_size
+        Side of the square kernels, odd.
+    layer_norm
+        Whether each convolution's output is layer-normalised.
+    forget_bias
+        Constant added to the initial bias of the forget gates.
+
+    References
+    ----------
+    Memory In Memory [1]_ of this module, equation 1; PredRNN [2]_, equation 3.
+
+    Examples
+    --------
+    >>> cell = STLSTMCell(in_channels=16, hidden_channels=8)
+    >>> x, zero = torch.rand(2, 16, 6, 5), torch.zeros(2, 8, 6, 5)
+    >>> m, state = cell(x, zero, STLSTMState(h=zero, c=zero))
+    >>> state.h.shape
+    torch.Size([2, 8, 6, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 5,
+        *,
+        layer_norm: bool = True,
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.from_input = GateConvolution(
+            in_channels, hidden_channels, 7, kernel_size, layer_norm=layer_norm, bias=True
+        )
+        self.from_hidden = GateConvolution(
+            hidden_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm
+        )
+        self.memory = SpatiotemporalMemory(hidden_channels, kernel_size, layer_norm=layer_norm)
+        self.output = HiddenOutput(hidden_channels, kernel_size, layer_norm=layer_norm)
+        self.from_input.add_bias(gate=2, value=forget_bias)
+        self.from_input.add_bias(gate=6, value=forget_bias)
+
+    def forward(self, x: Tensor, m: Tensor, state: STLSTMState) -> tuple[Tensor, STLSTMState]:
+        """Advance one time step.
+
+        Parameters
+        ----------
+        x
+            Input of shape (B, in_channels, H, W).
+        m
+            Memory of the layer below (of the top layer at the step before, for the bottom
+            layer), of shape (B, C, H, W).
+        state
+            State of this layer at the step before.
+
+        Returns
+        -------
+        m
+            Memory of this layer, of shape (B, C, H, W).
+        state
+            State of this layer.
+        """
+        h, c = state
+        g_x, i_x, f_x, o_x, g_m, i_m, f_m = self.from_input(x)
+        g_h, i_h, f_h, o_h = self.from_hidden(h)
+        kept = torch.sigmoid(f_x + f_h) * c
+        c = kept + torch.sigmoid(i_x + i_h) * torch.tanh(g_x + g_h)
+        m = self.memory(g_m, i_m, f_m, m)
+        h = self.output(o_x + o_h, c, m)
+        return m, STLSTMState(h, c)
+
+
+class NonStationaryUnit(nn.Module):
+    """MIM-N: model the non-stationary share from the difference of successive hidden states.
+
+    With d = H[t,l-1] - H[t-1,l-1]::
+
+        g = tanh(Wxg*d + Wng*N[t-1])    i = s(Wxi*d + Wni*N[t-1])    f = s(Wxf*d + Wnf*N[t-1])
+        N[t] = f . N[t-1] + i . g       o = s(Wxo*d + Wno*N[t])      D = o . tanh(N[t])
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the difference, those of the layer below.
+    hidden_channels
+        Channels C of the unit's state and of its output.
+    kernel_size, layer_norm, forget_bias
+        As for :class:`STLSTMCell`.
+
+    References
+    ----------
+    Memory In Memory [1]_ of this module, equation 3.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 5,
+        *,
+        layer_norm: bool = True,
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.from_difference = GateConvolution(
+            in_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm, bias=True
+        )
+        self.from_state = GateConvolution(
+            hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm
+        )
+        self.from_new_state = GateConvolution(
+            hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
+        )
+        self.from_difference.add_bias(gate=2, value=forget_bias)
+
+    def forward(self, d: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D[t] and N[t], each (B, C, H, W), for d (B, in_channels, H, W) and N[t-1]."""
+        g_d, i_d, f_d, o_d = self.from_difference(d)
+        g_n, i_n, f_n = self.from_state(n)
+        n = torch.sigmoid(f_d + f_n) * n + torch.sigmoid(i_d + i_n) * torch.tanh(g_d + g_n)
+        (o_n,) = self.from_new_state(n)
+        return torch.sigmoid(o_d + o_n) * torch.tanh(n), n
+
+
+class StationaryUnit(nn.Module):
+    """MIM-S: model the stationary share, and stand in for the forget gate of the cell state.
+
+    With D the output of MIM-N and C the cell state of the MIM block::
+
+        g = tanh(Wdg*D + Wcg*C[t-1])    i = s(Wdi*D + Wci*C[t-1])    f = s(Wdf*D + Wcf*C[t-1])
+        S[t] = f . S[t-1] + i . g       o = s(Wdo*D + Wco*C[t-1] + Wso*S[t])
+        out = o . tanh(S[t])
+
+    Parameters
+    ----------
+    in_channels
+        Channels of D: C, or the channels of the layer below in a block without MIM-N.
+    hidden_channels
+        Channels C of the unit's state and of its output.
+    kernel_size, layer_norm, forget_bias
+        As for :class:`STLSTMCell`.
+
+    References
+    ----------
+    Memory In Memory [1]_ of this module, equation 4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 5,
+        *,
+        layer_norm: bool = True,
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.from_difference = GateConvolution(
+            in_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm, bias=True
+        )
+        self.from_cell = GateConvolution(
+            hidden_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm
+        )
+        self.from_new_state = GateConvolution(
+            hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
+        )
+        self.from_difference.add_bias(gate=2, value=forget_bias)
+
+    def forward(self, d: Tensor, c: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the share kept and S[t], each (B, C, H, W), for D[t], C[t-1] and S[t-1]."""
+        g_d, i_d, f_d, o_d = self.from_difference(d)
+        g_c, i_c, f_c, o_c = self.from_cell(c)
+        s = torch.sigmoid(f_d + f_c) * s + torch.sigmoid(i_d + i_c) * torch.tanh(g_d + g_c)
+        (o_s,) = self.from_new_state(s)
+        return torch.sigmoid(o_d + o_c + o_s) * torch.tanh(s), s
+
+
+class MIMBlock(nn.Module):
+    """Memory In Memory block: an ST-LSTM whose forget gate is MIM-N followed by MIM-S.
+
+    C[t,l] = MIM-S(MIM-N(H[t,l-1] - H[t-1,l-1], N), C[t-1,l], S) + i . g; the rest is as in
+    :class:`STLSTMCell`. A unit that is removed passes its input on: without MIM-N, D is the
+    difference itself; without MIM-S, C[t,l] = D + i . g.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the hidden state of the layer below.
+    hidden_channels
+        Channels C of the states and of the memory.
+    kernel_size, layer_norm, forget_bias
+        As for :class:`STLSTMCell`.
+    nonstationary_unit, stationary_unit
+        Whether the block has its MIM-N and its MIM-S; at least one of them.
+
+    References
+    ----------
+    Memory In Memory [1]_ of this module, equations 2 to 4 and table 2 (the ablations).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 5,
+        *,
+        layer_norm: bool = True,
+        forget_bias: float = 1.0,
+        nonstationary_unit: bool = True,
+        stationary_unit: bool = True,
+    ) -> None:
+        super().__init__()
+        self.from_input = GateConvolution(
+            in_channels, hidden_channels, 6, kernel_size, layer_norm=layer_norm, bias=True
+        )
+        self.from_hidden = GateConvolution(
+            hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm
+        )
+        self.nonstationary: NonStationaryUnit | None = None
+        self.stationary: StationaryUnit | None = None
+        if nonstationary_unit:
+            self.nonstationary = NonStationaryUnit(
+                in_channels,
+                hidden_channels,
+                kernel_size,
+                layer_norm=layer_norm,
+                forget_bias=forget_bias,
+            )
+        if stationary_unit:
+            self.stationary = StationaryUnit(
+                hidden_channels if nonstationary_unit else in_channels,
+                hidden_channels,
+                kernel_size,
+                layer_norm=layer_norm,
+                forget_bias=forget_bias,
+            )
+        self.memory = SpatiotemporalMemory(hidden_channels, kernel_size, layer_norm=layer_norm)
+        self.output = HiddenOutput(hidden_channels, kernel_size, layer_norm=layer_norm)
+        self.from_input.add_bias(gate=5, value=forget_bias)
+
+    def forward(
+        self, x: Tensor, d: Tensor, m: Tensor, state: MIMBlockState
+    ) -> tuple[Tensor, MIMBlockState]:
+        """Advance one time step.
+
+        Parameters
+        ----------
+        x
+            Hidden state of the layer below, of shape (B, in_channels, H, W).
+        d
+            Its difference from the step before, of the same shape; zero at the first step.
+        m
+            Memory of the layer below, of shape (B, C, H, W).
+        state
+            State of this layer at the step before.
+
+        Returns
+        -------
+        m
+            Memory of this layer, of shape (B, C, H, W).
+        state
+            State of this layer.
+        """
+        h, c, n, s = state
+        g_x, i_x, o_x, g_m, i_m, f_m = self.from_input(x)
+        g_h, i_h, o_h = self.from_hidden(h)
+        kept = d
+        if self.nonstationary is not None:
+            kept, n = self.nonstationary(kept, n)
+        if self.stationary is not None:
+            kept, s = self.stationary(kept, c, s)
+        c = kept + torch.sigmoid(i_x + i_h) * torch.tanh(g_x + g_h)
+        m = self.memory(g_m, i_m, f_m, m)
+        h = self.output(o_x + o_h, c, m)
+        return m, MIMBlockState(h, c, n, s)
