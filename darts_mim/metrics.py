@@ -1,0 +1,591 @@
+"""Frame-wise errors of gridded forecasts, with the signature of Darts' own metrics.
+
+A frame is what a series holds at one time step: (C, H, W) values, channels, height and width. Every
+metric here gives *one value per frame*, (T,) for a pair of series, so that `backtest` returns an
+error for each frame of the horizon; `time_reduction=np.nanmean` gives one number instead, and a
+sequence of series a list, exactly as Darts does it (the plumbing is Darts' `multi_ts_support`).
+
+What all of them share:
+
+- The grid is read from the series; a series without one is a 1x1 grid with a channel per component.
+- A prediction of several samples is reduced to its median, as in Darts; the actual series must have
+  one sample.
+- Cells that were never observed (the mask of the actual series' grid) and values that are NaN in
+  the actual frame do not count. A frame of which nothing was observed is NaN; a NaN *predicted* for
+  an observed cell makes the whole frame NaN.
+- Everything is computed in float64, whatever the series' type.
+
+They differ in what a published number may silently depend on: sum or mean over pixels, the data's
+range, clipping, bytes or floats. Each is an argument; `darts_mim.protocols` names the usual
+combinations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, cast
+
+import numpy as np
+from darts import TimeSeries
+from darts.metrics.utils import _get_values_or_raise, multi_ts_support
+from darts.typing import TimeSeriesLike
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from darts_mim.grid import Grid
+
+__all__ = ["frame_mae", "frame_mse", "frame_psnr", "frame_rmse", "frame_ssim"]
+
+Scores: TypeAlias = float | NDArray[np.float64] | list[float] | list[NDArray[np.float64]]
+Reduction: TypeAlias = Callable[..., NDArray[np.float64]]
+PixelReduction: TypeAlias = Literal["mean", "sum"]
+Window: TypeAlias = Literal["uniform", "gaussian"]
+_P = ParamSpec("_P")
+
+_PIXEL_REDUCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
+    "mean": np.mean,
+    "sum": np.sum,
+}
+# Sides in cells. scikit-image cuts its Gaussian of standard deviation 1.5 off at 3.5 deviations.
+_WINDOW_SIZES = {"uniform": 7, "gaussian": 11}
+_BYTE_RANGE = 255.0
+_TOLERANCE = 1e-6  # of a range: what rounding in float32 may add to it
+
+
+class _Frames(NamedTuple):
+    """What a score compares: the frames of two series, or a single frame of each."""
+
+    actual: NDArray[np.floating[Any]]  # ([T,] C, H, W)
+    predicted: NDArray[np.floating[Any]]  # ([T,] C, H, W)
+    observed: NDArray[np.bool_]  # ([T,] C, H, W), True where the actual value is known
+
+
+def _frame_metric(score: Callable[_P, NDArray[np.float64]]) -> Callable[_P, Scores]:
+    """Let the metric of a pair of series take sequences too, as Darts does, and stay typed."""
+    return cast(Callable[_P, Scores], multi_ts_support(score))
+
+
+@_frame_metric
+def frame_mse(
+    actual_series: TimeSeriesLike,
+    pred_series: TimeSeriesLike,
+    intersect: bool = True,
+    *,
+    data_range: float | None = None,
+    pixel_reduction: PixelReduction = "mean",
+    clip: tuple[float, float] | None = None,
+    time_reduction: Reduction | None = None,
+    component_reduction: Reduction | None = None,
+    series_reduction: Reduction | None = None,
+    n_jobs: int = 1,
+    verbose: bool = False,
+    name: str | None = None,
+) -> NDArray[np.float64]:
+    """Compute the squared error of each frame, averaged or summed over its C*H*W values.
+
+    Parameters
+    ----------
+    actual_series : TimeSeries or sequence of TimeSeries
+        What happened: C*H*W components, one sample.
+    pred_series : TimeSeries or sequence of TimeSeries
+        What was forecast, on the same grid. Several samples are reduced to their median.
+    intersect : bool
+        Compare the frames at the times that both series have. With False the series are compared
+        position by position and must be equally long.
+    data_range : float, optional
+        None leaves the error in the (squared) units of the data. A number r gives the error of data
+        divided by r: 255 for bytes turns the result into that of frames in [0, 1].
+    pixel_reduction : {"mean", "sum"}
+        Over the observed values of a frame. Video papers print sums, traffic papers means.
+    clip : (low, high), optional
+        Bounds, in the units of the data, that predictions are clipped to first. The actual frames
+        must lie within them.
+    time_reduction : callable, optional
+        For example `np.nanmean`: one number a series instead of one a frame. Takes an array (T, 1)
+        and `axis`.
+    component_reduction : callable, optional
+        Without effect, as a frame has one value: it is here because Darts' `residuals` passes it.
+    series_reduction : callable, optional
+        Over the series of a sequence; takes the list of their results and `axis`.
+    n_jobs : int
+        Series computed in parallel; -1 uses every processor.
+    verbose : bool
+        Show a progress bar over the series.
+    name : str, optional
+        The name shown by the progress bar.
+
+    Returns
+    -------
+    numpy.ndarray or float or list
+        (T,) for a pair of series; a float where T is 1 or `time_reduction` is given; a list of
+        these for sequences, unless `series_reduction` is given.
+
+    Raises
+    ------
+    ValueError
+        If the grids, the lengths or the times of the series do not match, if the actual series has
+        several samples, or if an argument is out of its range.
+
+    Notes
+    -----
+    In `residuals` the result is a series with one component, the error of the frame. Darts' own
+    `err`, `ae` and `se` give the residual of every cell there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts_mim.series import frames_to_series
+    >>> actual = frames_to_series(np.zeros((2, 1, 3, 4)))
+    >>> predicted = frames_to_series(np.stack([np.full((1, 3, 4), 0.5), np.ones((1, 3, 4))]))
+    >>> frame_mse(actual, predicted)
+    array([0.25, 1.  ])
+    >>> frame_mse(actual, predicted, pixel_reduction="sum")
+    array([ 3., 12.])
+    >>> float(frame_mse(actual, predicted, time_reduction=np.nanmean))
+    0.625
+    """
+    frames = _paired_frames(actual_series, pred_series, intersect, clip)
+    scale = 1.0 if data_range is None else _positive("data_range", data_range)
+    reduce_pixels = _pixel_reduction(pixel_reduction)
+    return _score_frames(
+        frames, lambda pair: reduce_pixels(np.square(_errors(pair) / scale)), time_reduction
+    )
+
+
+@_frame_metric
+def frame_mae(
+    actual_series: TimeSeriesLike,
+    pred_series: TimeSeriesLike,
+    intersect: bool = True,
+    *,
+    data_range: float | None = None,
+    pixel_reduction: PixelReduction = "mean",
+    clip: tuple[float, float] | None = None,
+    time_reduction: Reduction | None = None,
+    component_reduction: Reduction | None = None,
+    series_reduction: Reduction | None = None,
+    n_jobs: int = 1,
+    verbose: bool = False,
+    name: str | None = None,
+) -> NDArray[np.float64]:
+    """Compute the absolute error of each frame, averaged or summed over its C*H*W values.
+
+    Parameters, result and errors are those of `frame_mse`; the unit is that of the data, or of the
+    data divided by `data_range`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts_mim.series import frames_to_series
+    >>> actual = frames_to_series(np.zeros((2, 1, 3, 4)))
+    >>> predicted = frames_to_series(np.stack([np.full((1, 3, 4), 0.5), np.ones((1, 3, 4))]))
+    >>> frame_mae(actual, predicted)
+    array([0.5, 1. ])
+    >>> frame_mae(actual, predicted, pixel_reduction="sum")
+    array([ 6., 12.])
+    """
+    frames = _paired_frames(actual_series, pred_series, intersect, clip)
+    scale = 1.0 if data_range is None else _positive("data_range", data_range)
+    reduce_pixels = _pixel_reduction(pixel_reduction)
+    return _score_frames(
+        frames, lambda pair: reduce_pixels(np.abs(_errors(pair) / scale)), time_reduction
+    )
+
+
+@_frame_metric
+def frame_rmse(
+    actual_series: TimeSeriesLike,
+    pred_series: TimeSeriesLike,
+    intersect: bool = True,
+    *,
+    data_range: float | None = None,
+    clip: tuple[float, float] | None = None,
+    time_reduction: Reduction | None = None,
+    component_reduction: Reduction | None = None,
+    series_reduction: Reduction | None = None,
+    n_jobs: int = 1,
+    verbose: bool = False,
+    name: str | None = None,
+) -> NDArray[np.float64]:
+    """Compute the root of each frame's mean squared error, over its C*H*W values.
+
+    Parameters, result and errors are those of `frame_mse`, without a choice of sum or mean: the
+    root of a sum is no root *mean* square. The unit is that of the data, or of the data divided by
+    `data_range`.
+
+    Notes
+    -----
+    The average of these over frames or forecasts is smaller than the root of the averaged squared
+    error, which is what most traffic papers print: take `frame_mse`, average, and then the root, as
+    the table of the protocol "traffic" does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts_mim.series import frames_to_series
+    >>> actual = frames_to_series(np.zeros((2, 1, 3, 4)))
+    >>> predicted = frames_to_series(np.stack([np.full((1, 3, 4), 0.5), np.ones((1, 3, 4))]))
+    >>> frame_rmse(actual, predicted)
+    array([0.5, 1. ])
+    """
+    frames = _paired_frames(actual_series, pred_series, intersect, clip)
+    scale = 1.0 if data_range is None else _positive("data_range", data_range)
+    return _score_frames(
+        frames, lambda pair: np.sqrt(np.mean(np.square(_errors(pair) / scale))), time_reduction
+    )
+
+
+@_frame_metric
+def frame_psnr(
+    actual_series: TimeSeriesLike,
+    pred_series: TimeSeriesLike,
+    intersect: bool = True,
+    *,
+    data_range: float = 1.0,
+    clip: tuple[float, float] | None = None,
+    quantize: bool = False,
+    time_reduction: Reduction | None = None,
+    component_reduction: Reduction | None = None,
+    series_reduction: Reduction | None = None,
+    n_jobs: int = 1,
+    verbose: bool = False,
+    name: str | None = None,
+) -> NDArray[np.float64]:
+    """Compute the peak signal-to-noise ratio of each frame, in decibels.
+
+    With m the mean squared error of a frame over its C*H*W values it is 10 log10(data_range^2 / m):
+    the ratio of each frame, and not the ratio of an error averaged over frames first.
+
+    Parameters
+    ----------
+    data_range : float
+        The distance between the smallest and the largest value that a frame can have: 1 for frames
+        in [0, 1], 255 for bytes, and so on.
+    quantize : bool
+        Compute from bytes, as several published evaluations do: frames in [0, `data_range`] are
+        scaled to 0..255 and cut down to whole numbers, in the series' own floating type;
+        predictions are clipped first.
+
+    The other parameters are those of `frame_mse`.
+
+    Returns
+    -------
+    numpy.ndarray or float or list
+        As in `frame_mse`. The ratio of identical frames is infinite, and so is then their mean; a
+        `reduction=np.nanmedian` of `backtest` is one that infinities do not swamp.
+
+    Raises
+    ------
+    ValueError
+        As in `frame_mse`; and if the actual frames span more than `data_range`, which would give a
+        number that looks right and is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts_mim.series import frames_to_series
+    >>> actual = frames_to_series(np.zeros((2, 1, 3, 4)))
+    >>> predicted = frames_to_series(np.stack([np.full((1, 3, 4), 0.1), np.zeros((1, 3, 4))]))
+    >>> frame_psnr(actual, predicted).round(2)
+    array([20., inf])
+    """
+    frames = _paired_frames(actual_series, pred_series, intersect, clip)
+    frames, peak = _ranged_frames(frames, data_range, quantize)
+
+    def score(pair: _Frames) -> Any:
+        with np.errstate(divide="ignore"):
+            return 10.0 * np.log10(peak**2 / np.mean(np.square(_errors(pair))))
+
+    return _score_frames(frames, score, time_reduction)
+
+
+@_frame_metric
+def frame_ssim(
+    actual_series: TimeSeriesLike,
+    pred_series: TimeSeriesLike,
+    intersect: bool = True,
+    *,
+    data_range: float = 1.0,
+    window: Window = "uniform",
+    window_size: int | None = None,
+    clip: tuple[float, float] | None = None,
+    quantize: bool = False,
+    time_reduction: Reduction | None = None,
+    component_reduction: Reduction | None = None,
+    series_reduction: Reduction | None = None,
+    n_jobs: int = 1,
+    verbose: bool = False,
+    name: str | None = None,
+) -> NDArray[np.float64]:
+    """Compute the structural similarity of each frame: 1 where it equals the actual frame.
+
+    The similarity of a window around every cell is computed for each channel by itself, by
+    scikit-image, and averaged over the windows that lie inside the frame and over the channels.
+
+    Parameters
+    ----------
+    data_range : float
+        As in `frame_psnr`. It sets the two constants that keep the ratio stable, (0.01 r)^2 and
+        (0.03 r)^2: the larger it is, the closer to 1 every result. scikit-image took 2 for floats
+        when it was not told (until version 0.20 refused to guess), and figures computed so cannot
+        be compared with r = 1.
+    window : {"uniform", "gaussian"}
+        "uniform" is scikit-image's default: a square of equal weights and sample covariances.
+        "gaussian" is that of Wang et al.: weights of standard deviation 1.5 over 11x11 cells,
+        population covariances.
+    window_size : int, optional
+        Side of the uniform window in cells, odd, 7 if not given. The Gaussian's cannot be chosen.
+    quantize : bool
+        As in `frame_psnr`.
+
+    The other parameters are those of `frame_mse`.
+
+    Returns
+    -------
+    numpy.ndarray or float or list
+        As in `frame_mse`. With a mask or NaN in the actual frames, the mean over those windows
+        alone in which every cell was observed, so that no made-up value touches the result.
+
+    Raises
+    ------
+    ValueError
+        As in `frame_psnr`; and if no window fits into the frames or between the cells of the mask.
+
+    References
+    ----------
+    Wang, Bovik, Sheikh, Simoncelli: Image quality assessment: from error visibility to structural
+    similarity. IEEE Transactions on Image Processing 13 (2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts_mim.series import frames_to_series
+    >>> frames = np.random.default_rng(0).random((2, 3, 8, 9))
+    >>> actual = frames_to_series(frames)
+    >>> frame_ssim(actual, actual)
+    array([1., 1.])
+    >>> predicted = frames_to_series(np.full_like(frames, 0.5))
+    >>> bool((frame_ssim(actual, predicted, data_range=2.0) > frame_ssim(actual, predicted)).all())
+    True
+    """
+    frames = _paired_frames(actual_series, pred_series, intersect, clip)
+    frames, value_range = _ranged_frames(frames, data_range, quantize)
+    size = _window_size(window, window_size)
+    _check_window_fits(frames.observed, size)
+
+    def score(pair: _Frames) -> Any:
+        windows = _complete_windows(pair.observed, size)
+        if not windows.any() or not np.isfinite(pair.predicted[pair.observed]).all():
+            return np.nan
+        _, similarity = structural_similarity(
+            np.where(pair.observed, pair.actual, 0.0),
+            np.where(pair.observed, pair.predicted, 0.0),
+            win_size=size,
+            data_range=value_range,
+            channel_axis=0,
+            gaussian_weights=window == "gaussian",
+            use_sample_covariance=window == "uniform",
+            full=True,
+        )
+        return _crop(similarity, size)[windows].mean()
+
+    return _score_frames(frames, score, time_reduction)
+
+
+def _paired_frames(
+    actual_series: Any,
+    pred_series: Any,
+    intersect: bool,
+    clip: tuple[float, float] | None,
+) -> _Frames:
+    """Bring two series, of which Darts' plumbing leaves one each, to frames of the same times."""
+    grid = _shared_grid(actual_series, pred_series)
+    if actual_series.is_stochastic:
+        raise ValueError(
+            f"`actual_series` must have one sample, got {actual_series.n_samples}; pass what "
+            "happened as `actual_series` and the forecast as `pred_series`, or reduce the samples "
+            "with `actual_series.median(axis=2)`"
+        )
+    # (T, N, samples) -> (T, N, 1), the median
+    values = _get_values_or_raise(actual_series, pred_series, intersect, q=([0.5], None))
+    actual, predicted = (grid.to_frames(value[..., 0]) for value in values)
+    if len(actual) != len(predicted):
+        raise ValueError(
+            f"`actual_series` has {len(actual)} frames and `pred_series` {len(predicted)}, "
+            "expected equally many; pass `intersect=True` to compare the times that both have"
+        )
+    if not len(actual):
+        raise ValueError(
+            f"`actual_series` ({_span(actual_series)}) and `pred_series` ({_span(pred_series)}) "
+            "have no time in common; pass the series that was forecast, or `intersect=False` to "
+            "compare position by position"
+        )
+    observed = ~np.isnan(actual)
+    if grid.mask is not None:
+        observed &= grid.mask
+    frames = _Frames(actual, predicted, observed)
+    return frames if clip is None else _clip(frames, *_checked_clip(clip))
+
+
+def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
+    if actual_series.n_components != pred_series.n_components:
+        raise ValueError(
+            f"`pred_series` has {pred_series.n_components} components and `actual_series` "
+            f"{actual_series.n_components}, expected equally many; forecast all components of the "
+            "grid, and samples rather than likelihood parameters"
+        )
+    actual, predicted = Grid.from_series(actual_series), Grid.from_series(pred_series)
+    if actual is None or predicted is None:
+        return actual or predicted or Grid(actual_series.n_components, 1, 1)
+    if (actual.shape, actual.channel_names) != (predicted.shape, predicted.channel_names):
+        raise ValueError(
+            f"`pred_series` lies on another grid than `actual_series`: expected {actual}, got "
+            f"{predicted}; bring both to the same channels, rows and columns"
+        )
+    return actual
+
+
+def _score_frames(
+    frames: _Frames, score: Callable[[_Frames], Any], time_reduction: Reduction | None
+) -> NDArray[np.float64]:
+    """Score each frame: (T, 1) as Darts expects it, or (1, 1) with a `time_reduction`."""
+    scores = np.full((len(frames.actual), 1), np.nan)
+    for t, (actual, predicted, observed) in enumerate(zip(*frames, strict=True)):
+        if observed.any():
+            pair = _Frames(actual.astype(np.float64), predicted.astype(np.float64), observed)
+            scores[t] = score(pair)
+    return scores if time_reduction is None else np.atleast_2d(time_reduction(scores, axis=0))
+
+
+def _errors(pair: _Frames) -> NDArray[np.floating[Any]]:
+    return pair.predicted[pair.observed] - pair.actual[pair.observed]
+
+
+def _pixel_reduction(name: str) -> Callable[[NDArray[np.float64]], Any]:
+    if name not in _PIXEL_REDUCTIONS:
+        raise ValueError(
+            f"`pixel_reduction` must be 'mean' or 'sum', got {name!r}; for other statistics over "
+            "cells use Darts' `se` or `ae` with `component_reduction`"
+        )
+    return _PIXEL_REDUCTIONS[name]
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(
+            f"`{name}` must be a number, got {value!r} of type {type(value).__name__}; pass the "
+            "distance from the smallest to the largest value a frame can have, such as 1.0 or 255"
+        )
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"`{name}` must be positive and finite, got {value!r}; pass the distance from the "
+            "smallest to the largest value a frame can have, such as 1.0 or 255"
+        )
+    return float(value)
+
+
+def _checked_clip(clip: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(bound) for bound in clip)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`clip` must be two numbers (low, high), got {clip!r}; pass for example (0.0, 1.0)"
+        ) from error
+    if not low < high:
+        raise ValueError(f"`clip` must be (low, high) with low < high, got {clip!r}; swap them")
+    return low, high
+
+
+def _clip(frames: _Frames, low: float, high: float) -> _Frames:
+    """Clip the predictions to bounds that the actual frames keep to."""
+    smallest, largest = _extremes(frames)
+    slack = _TOLERANCE * (high - low)
+    if smallest < low - slack or largest > high + slack:
+        raise ValueError(
+            f"the actual frames lie in [{smallest:g}, {largest:g}], outside of the "
+            f"[{low:g}, {high:g}] that predictions would be clipped to; pass the bounds or the "
+            "`data_range` of your data, or scale the series"
+        )
+    return frames._replace(predicted=np.clip(frames.predicted, low, high))
+
+
+def _ranged_frames(frames: _Frames, data_range: float, quantize: bool) -> tuple[_Frames, float]:
+    """Check the range of the frames, make bytes of them if asked to; return both."""
+    data_range = _positive("data_range", data_range)
+    smallest, largest = _extremes(frames)
+    if largest - smallest > data_range * (1.0 + _TOLERANCE):
+        raise ValueError(
+            f"the actual frames span {smallest:g} to {largest:g}, more than "
+            f"`data_range={data_range:g}`; pass the distance from the smallest to the largest "
+            "value a frame can have, such as data_range=255 for bytes, or scale the series"
+        )
+    if not quantize:
+        return frames, data_range
+    frames = _clip(frames, 0.0, data_range)
+    actual, predicted = (
+        np.trunc(np.clip(values, 0.0, data_range) * (_BYTE_RANGE / data_range))
+        for values in (frames.actual, frames.predicted)
+    )
+    return _Frames(actual, predicted, frames.observed), _BYTE_RANGE
+
+
+def _extremes(frames: _Frames) -> tuple[float, float]:
+    known = frames.actual[frames.observed]
+    return (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
+
+
+def _window_size(window: str, window_size: int | None) -> int:
+    if window not in _WINDOW_SIZES:
+        raise ValueError(
+            f"`window` must be 'uniform' or 'gaussian', got {window!r}; for other windows call "
+            "scikit-image's `structural_similarity` on the frames"
+        )
+    if window_size is None:
+        return _WINDOW_SIZES[window]
+    if window == "gaussian":
+        raise ValueError(
+            f"`window_size={window_size}` cannot be chosen with `window='gaussian'`, whose 11x11 "
+            "cells follow from its standard deviation; leave it out, or pass window='uniform'"
+        )
+    if window_size < 3 or window_size % 2 == 0:
+        raise ValueError(
+            f"`window_size={window_size}` must be odd and at least 3, so that it has a centre; "
+            "pass 3, 5, 7, ..."
+        )
+    return window_size
+
+
+def _check_window_fits(observed: NDArray[np.bool_], size: int) -> None:
+    """Raise if no window of the grid can ever be complete; `observed` is (T, C, H, W)."""
+    height, width = observed.shape[-2:]
+    if size > min(height, width):
+        raise ValueError(
+            f"the window of {size}x{size} cells does not fit into frames of {height}x{width}; pass "
+            "window='uniform' with an odd `window_size` of at least 3 that does, or, for a smaller "
+            "grid or a series without one, use `frame_mse`"
+        )
+    ever = np.any(observed, axis=0)
+    if ever.any() and not _complete_windows(ever, size).any():
+        raise ValueError(
+            f"no window of {size}x{size} cells lies between the unobserved cells of the grid; pass "
+            "window='uniform' with a smaller odd `window_size` of at least 3, or use `frame_mse`"
+        )
+
+
+def _complete_windows(observed: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Find the windows without an unknown cell: (C, H, W) -> (C, H - size + 1, W - size + 1)."""
+    for axis in (-2, -1):
+        windows = np.lib.stride_tricks.sliding_window_view(observed, size, axis=axis)
+        observed = np.all(windows, axis=-1)
+    return observed
+
+
+def _crop(similarity: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Leave out the windows that reach beyond the frame."""
+    margin = size // 2
+    return similarity[:, margin:-margin, margin:-margin]
+
+
+def _span(series: TimeSeries) -> str:
+    return f"{series.start_time()} to {series.end_time()}"
