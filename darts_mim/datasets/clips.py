@@ -1,0 +1,133 @@
+"""Clips as training samples: what lets a Darts model train on frames that no series holds.
+
+Legend: T time, C channels, H height, W width, N = C*H*W components.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from darts.utils.data import TorchTrainingDataset
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+
+from darts_mim.grid import Grid
+
+
+class ClipCollection(Protocol):
+    """Whatever has a length and gives frames (T, C, H, W) for an index.
+
+    A list of arrays, an array of shape (n, T, C, H, W), a memory map, a generator by index such as
+    :class:`~darts_mim.datasets.MovingDigits`.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[Any]: ...
+
+
+class ClipTrainingDataset(TorchTrainingDataset):
+    """Serve clips as training samples, each split into an input and an output chunk.
+
+    For ``fit_from_dataset`` of a Darts torch model. A clip is asked for when its sample is: clips
+    may be computed on the fly or lie on disk, and never have to fit into memory.
+
+    Parameters
+    ----------
+    clips
+        Clips of shape (T, C, H, W), of floats; all of the same C, H and W.
+    input_chunk_length
+        Frames the model sees, at least 1: the first of a clip.
+    output_chunk_length
+        Frames it forecasts, at least 1: those that follow. What a clip has beyond is left out.
+    grid
+        Names, coordinates and mask of the frames; by default a plain grid of their shape.
+
+    Attributes
+    ----------
+    grid
+        The :class:`~darts_mim.Grid` of the clips, for the model to read.
+
+    Raises
+    ------
+    TypeError
+        If the clips are not of floats.
+    ValueError
+        If there is no clip, a chunk length is below 1, or a clip has another shape than the
+        first one or `grid`, or too few frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> clips = np.zeros((6, 5, 1, 4, 3), dtype=np.float32)
+    >>> dataset = ClipTrainingDataset(clips, input_chunk_length=3, output_chunk_length=2)
+    >>> sample = dataset[0]
+    >>> len(dataset), sample.past_target.shape, sample.future_target.shape
+    (6, (3, 12), (2, 12))
+    """
+
+    def __init__(
+        self,
+        clips: ClipCollection,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        *,
+        grid: Grid | None = None,
+    ) -> None:
+        super().__init__()
+        chunks = {
+            "input_chunk_length": input_chunk_length,
+            "output_chunk_length": output_chunk_length,
+        }
+        for name, value in chunks.items():
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}; use a positive number")
+        if len(clips) == 0:
+            raise ValueError("`clips` must hold at least one clip, got none; pass more clips")
+        self.clips = clips
+        self.input_chunk_length = input_chunk_length
+        self.output_chunk_length = output_chunk_length
+        self.grid = _grid_of(clips[0]) if grid is None else grid
+        self._check_clip(clips[0], 0)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> TorchTrainingSample:
+        clip = self.clips[index]
+        self._check_clip(clip, index)
+        end = self.input_chunk_length + self.output_chunk_length
+        # (T, C, H, W) -> (T, N)
+        values = self.grid.to_components(np.asarray(clip[:end], dtype=np.float32))
+        return TorchTrainingSample(
+            past_target=values[: self.input_chunk_length],
+            future_target=values[self.input_chunk_length :],
+        )
+
+    def _check_clip(self, clip: npt.NDArray[Any], index: int) -> None:
+        if not np.issubdtype(clip.dtype, np.floating):
+            raise TypeError(
+                f"`clips` must be of floats, got {clip.dtype} in clip {index}; convert and scale "
+                f"it first, bytes for instance by `clip / np.float32(255)`"
+            )
+        frame_shape = (self.grid.channels, self.grid.height, self.grid.width)
+        if clip.shape[1:] != frame_shape:
+            raise ValueError(
+                f"`clips` must all be of shape (T, {', '.join(map(str, frame_shape))}), got "
+                f"{clip.shape} in clip {index}; bring them to one layout (T, C, H, W) and one size"
+            )
+        needed = self.input_chunk_length + self.output_chunk_length
+        if len(clip) < needed:
+            raise ValueError(
+                f"`clips` must have at least input_chunk_length + output_chunk_length = {needed} "
+                f"frames, got {len(clip)} in clip {index}; leave it out or use shorter chunks"
+            )
+
+
+def _grid_of(clip: npt.NDArray[Any]) -> Grid:
+    if clip.ndim != 4:
+        raise ValueError(
+            f"`clips` must have shape (T, C, H, W), got {clip.shape} in clip 0; give frames of one "
+            f"channel an axis of length 1, `clip[:, np.newaxis]`"
+        )
+    _, channels, height, width = clip.shape
+    return Grid(channels=channels, height=height, width=width)

@@ -1,0 +1,344 @@
+"""Handwritten digits, the sequences in which they bounce, and clips as training samples."""
+
+import gzip
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from darts.models import NLinearModel
+
+from darts_mim import Grid, series_to_frames
+from darts_mim.datasets import (
+    ClipTrainingDataset,
+    MovingDigits,
+    bouncing_trajectory,
+    load_bundled_digits,
+    load_mnist_digits,
+)
+
+MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+
+SQUARES = np.full((5, 3, 4), 255, dtype=np.uint8)  # digits of 3 by 4 pixels, ink all over
+
+
+def write_idx(path, images, *, magic=b"\x00\x00\x08\x03", pack=True):
+    content = magic + struct.pack(">3I", *images.shape) + images.tobytes()
+    path.write_bytes(gzip.compress(content, compresslevel=1) if pack else content)
+
+
+def moving_squares(**options):
+    defaults = {"n_sequences": 20, "seed": 3, "length": 6, "height": 9, "width": 14}
+    return MovingDigits(SQUARES, **(defaults | options))
+
+
+class TestBouncingTrajectory:
+    def test_a_point_stops_at_the_wall_and_turns_round(self):
+        # By hand: 0.7 -> 0.9 -> 1.1, stopped at 1 -> 0.8 -> 0.6.
+        positions = bouncing_trajectory([0.5], [0.2], length=5)
+        np.testing.assert_allclose(positions, [[0.7], [0.9], [1.0], [0.8], [0.6]])
+
+    def test_each_coordinate_bounces_by_itself(self):
+        # By hand: down and to the left from (0.25, 0.5).
+        positions = bouncing_trajectory([0.25, 0.5], [-0.5, -0.25], length=4)
+        np.testing.assert_allclose(positions, [[0, 0.25], [0.5, 0], [1, 0.25], [0.5, 0.5]])
+
+    def test_it_never_leaves_the_box_and_keeps_its_speed_between_the_walls(self):
+        rng = np.random.default_rng(0)
+        step = rng.uniform(-0.3, 0.3, size=(40, 2))
+        positions = bouncing_trajectory(rng.random((40, 2)), step, length=50)
+        assert positions.min() >= 0.0
+        assert positions.max() <= 1.0
+        ways = np.abs(np.diff(positions, axis=0))
+        assert (ways <= np.abs(step) + 1e-12).all()
+        arrived = (positions[1:] > 0.0) & (positions[1:] < 1.0)
+        np.testing.assert_allclose(
+            ways[arrived], np.broadcast_to(np.abs(step), ways.shape)[arrived]
+        )
+
+    def test_it_leaves_its_arguments_alone(self):
+        start, step = np.array([0.5]), np.array([0.6])
+        bouncing_trajectory(start, step, length=3)
+        assert (start, step) == (0.5, 0.6)
+
+    def test_no_frames_are_refused(self):
+        with pytest.raises(ValueError, match="`length` must be at least 1 frame, got 0"):
+            bouncing_trajectory([0.5], [0.1], length=0)
+
+
+class TestMovingDigits:
+    def test_frames_are_float32_between_0_and_1_on_a_canvas_that_is_not_square(self):
+        clips = MovingDigits(
+            load_bundled_digits(), n_sequences=4, seed=0, length=7, height=12, width=19
+        )
+        frames = np.stack([clips[i] for i in range(len(clips))])
+        assert frames.shape == (4, 7, 1, 12, 19)
+        assert frames.dtype == np.float32
+        assert (frames.min(), frames.max()) == (0.0, 1.0)
+
+    def test_the_benchmark_is_the_default(self):
+        clips = MovingDigits(np.zeros((2, 28, 28), np.uint8), n_sequences=1, seed=0)
+        assert clips[0].shape == (20, 1, 64, 64)
+        assert (clips.digits_per_sequence, clips.speed) == (2, 0.1)
+
+    def test_a_sequence_is_the_same_whenever_it_is_asked_for(self):
+        clips = moving_squares(n_sequences=10**9)
+        forwards = [clips[i] for i in (0, 1, 2, 10**9 - 1)]
+        backwards = [clips[i] for i in (-1, 2, 1, 0)]
+        np.testing.assert_array_equal(forwards, backwards[::-1])
+
+    def test_a_pickled_copy_gives_the_same_sequences(self):
+        clips = moving_squares()
+        copy = pickle.loads(pickle.dumps(clips))
+        np.testing.assert_array_equal(copy[5], clips[5])
+
+    def test_another_process_gives_the_same_sequences(self):
+        program = (
+            "import sys, numpy as np\n"
+            "from darts_mim.datasets import MovingDigits\n"
+            "clips = MovingDigits(np.full((5, 3, 4), 255, np.uint8), n_sequences=20, seed=3,"
+            " length=6, height=9, width=14)\n"
+            "sys.stdout.buffer.write(clips[7].tobytes())\n"
+        )
+        root = Path(__file__).resolve().parents[1]
+        output = subprocess.run(
+            [sys.executable, "-c", program], cwd=root, capture_output=True, check=True
+        ).stdout
+        assert output == moving_squares()[7].tobytes()
+
+    def test_seeds_and_indices_do_not_meet(self):
+        pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (2**32, 0), (2**32, 1)]
+        frames = [moving_squares(seed=seed, height=40, width=60)[i].tobytes() for seed, i in pairs]
+        assert len(set(frames)) == len(pairs)
+
+    def test_a_longer_sequence_begins_with_the_frames_of_a_shorter_one(self):
+        np.testing.assert_array_equal(moving_squares(length=11)[4][:6], moving_squares()[4])
+
+    def test_it_ends_when_iterated_over(self):
+        assert sum(1 for _ in moving_squares()) == 20
+
+    def test_digits_stay_whole_inside_the_canvas(self):
+        for frames in moving_squares(digits_per_sequence=1, length=40):
+            np.testing.assert_array_equal(frames.sum(axis=(1, 2, 3)), 3 * 4)
+
+    def test_digits_move_by_the_speed_of_the_shorter_span(self):
+        clips = moving_squares(digits_per_sequence=1, height=103, width=204, speed=0.1, length=2)
+        for frames in clips:
+            first, second = (np.argwhere(frame)[0] for frame in frames[:, 0])
+            if 0 in (*first, *second) or second[0] == 100 or second[1] == 200:
+                continue  # at a wall
+            # Spans are 100 and 200 pixels, so a step is 10, give or take the rounding down.
+            assert abs(np.hypot(*(second - first)) - 10.0) < 1.5
+
+    def test_a_digit_as_high_as_the_canvas_moves_sideways(self):
+        frames = moving_squares(height=3, digits_per_sequence=1, length=15)[0]
+        assert len({frame.tobytes() for frame in frames}) > 1
+
+    def test_overlapping_digits_show_the_brighter_one(self):
+        digits = np.array([0.25, 0.75]).reshape(2, 1, 1) * np.ones((2, 4, 4))
+        frames = MovingDigits(digits, n_sequences=1, seed=0, length=3, height=4, width=4)[0]
+        np.testing.assert_array_equal(frames, np.float32(0.75))
+
+    def test_the_digits_of_a_sequence_are_different_images(self):
+        digits = np.arange(1, 3, dtype=np.uint8).reshape(2, 1, 1)
+        clips = MovingDigits(digits, n_sequences=30, seed=0, length=1, height=50, width=50)
+        shown = [set(np.unique(frames)) - {0} for frames in clips]
+        assert sum(len(values) == 2 for values in shown) >= 29  # one may hide the other
+
+    def test_bytes_and_floats_of_the_same_digits_give_the_same_frames(self):
+        digits = load_bundled_digits("test")
+        options = {"n_sequences": 2, "seed": 0, "height": 10, "width": 12}
+        np.testing.assert_allclose(
+            MovingDigits(digits, **options)[1],
+            MovingDigits(digits / 255.0, **options)[1],
+            atol=1e-7,
+        )
+
+    def test_series_hold_the_frames_and_their_grid(self):
+        clips = moving_squares()
+        series = clips.to_series([4, 2])
+        assert [Grid.from_series(one) for one in series] == [Grid(1, 9, 14)] * 2 == [clips.grid] * 2
+        np.testing.assert_array_equal(series_to_frames(series[0]), clips[4])
+        assert len(clips.to_series()) == 20
+
+    def test_it_cannot_be_changed(self):
+        with pytest.raises(AttributeError):
+            moving_squares().seed = 1
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"n_sequences": 0}, "`n_sequences` must be at least 1, got 0"),
+            ({"seed": -1}, "`seed` must be at least 0, got -1"),
+            ({"length": 0}, "`length` must be at least 1, got 0"),
+            ({"digits_per_sequence": 0}, "`digits_per_sequence` must be at least 1, got 0"),
+            ({"digits_per_sequence": 6}, "at most the number of `digits`, 5, got 6"),
+            ({"height": 2}, "`height` must be at least the 3 pixels of a digit, got 2"),
+            ({"width": 3}, "`width` must be at least the 4 pixels of a digit, got 3"),
+            ({"speed": 1.5}, r"`speed` must be in \[0, 1\].*got 1.5"),
+            ({"speed": float("nan")}, r"`speed` must be in \[0, 1\].*got nan"),
+        ],
+    )
+    def test_options_out_of_range_are_refused(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            moving_squares(**options)
+
+    @pytest.mark.parametrize(
+        ("digits", "error", "message"),
+        [
+            ([[[1]]], TypeError, "`digits` must be an array of uint8 .* got list"),
+            (np.ones((1, 2, 2), np.int64), TypeError, "`digits` must be .* got int64"),
+            (
+                np.ones((4, 4)),
+                ValueError,
+                r"`digits` must have shape \(n, height, width\).*\(4, 4\)",
+            ),
+            (np.ones((0, 4, 4)), ValueError, r"`digits` must have shape .*\(0, 4, 4\)"),
+            (np.full((2, 3, 3), 255.0), ValueError, r"must lie in \[0, 1\].*got 255.0 to 255.0"),
+            (np.full((2, 3, 3), np.nan), ValueError, r"must lie in \[0, 1\].*got nan"),
+        ],
+    )
+    def test_digits_that_are_none_are_refused(self, digits, error, message):
+        with pytest.raises(error, match=message):
+            MovingDigits(digits, n_sequences=1, seed=0)
+
+    @pytest.mark.parametrize("index", [20, -21])
+    def test_an_index_beyond_the_end_is_refused(self, index):
+        with pytest.raises(IndexError, match=rf"`index` must be in -20..19, got {index}"):
+            moving_squares()[index]
+
+
+class TestBundledDigits:
+    def test_no_image_is_in_both_splits(self):
+        train, test = (
+            {image.tobytes() for image in load_bundled_digits(split)} for split in ("train", "test")
+        )
+        assert (len(train), len(test)) == (1415, 382)
+        assert not train & test
+
+    @pytest.mark.parametrize("size", [8, 16, 21])
+    def test_images_have_the_size_asked_for_and_use_all_bytes(self, size):
+        images = load_bundled_digits("test", size=size)
+        assert images.shape == (382, size, size)
+        assert images.dtype == np.uint8
+        assert (images.min(), images.max()) == (0, 255)
+
+    def test_enlarging_keeps_the_ink(self):
+        small, large = load_bundled_digits("test"), load_bundled_digits("test", size=16)
+        np.testing.assert_allclose(large.mean(axis=(1, 2)), small.mean(axis=(1, 2)), rtol=0.1)
+
+    def test_a_smaller_size_is_refused(self):
+        with pytest.raises(ValueError, match=r"`size` must be at least 8.* got 7"):
+            load_bundled_digits(size=7)
+
+    def test_an_unknown_split_is_refused(self):
+        with pytest.raises(ValueError, match=r'`split` must be "train" or "test", got \'val\''):
+            load_bundled_digits("val")
+
+
+class TestMnistDigits:
+    @pytest.mark.parametrize("pack", [True, False])
+    def test_files_are_read_packed_and_unpacked(self, tmp_path, pack):
+        images = np.zeros((10_000, 28, 28), dtype=np.uint8)
+        images[3, 4, 5] = 200
+        write_idx(tmp_path / ("t10k-images-idx3-ubyte" + ".gz" * pack), images, pack=pack)
+        np.testing.assert_array_equal(load_mnist_digits(tmp_path, "test"), images)
+
+    def test_a_missing_folder_is_named(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"folder {tmp_path / 'none'} does not exist"):
+            load_mnist_digits(tmp_path / "none")
+
+    def test_a_missing_file_is_named(self, tmp_path):
+        message = f"{tmp_path} has neither train-images-idx3-ubyte.gz nor train-images-idx3-ubyte;"
+        with pytest.raises(FileNotFoundError, match=message):
+            load_mnist_digits(tmp_path, "train")
+
+    def test_another_number_of_images_is_refused(self, tmp_path):
+        write_idx(tmp_path / "t10k-images-idx3-ubyte.gz", np.zeros((3, 28, 28), np.uint8))
+        with pytest.raises(ValueError, match=r"shape \(10000, 28, 28\) .* got \(3, 28, 28\)"):
+            load_mnist_digits(tmp_path, "test")
+
+    def test_a_file_of_another_kind_is_refused(self, tmp_path):
+        file = tmp_path / "t10k-images-idx3-ubyte.gz"
+        write_idx(file, np.zeros((3, 28, 28), np.uint8), magic=b"\x00\x00\x08\x01")
+        with pytest.raises(ValueError, match=r"00 00 08 03 first, got .* begin with 00 00 08 01"):
+            load_mnist_digits(tmp_path, "test")
+        file.write_bytes(b"")
+        with pytest.raises(ValueError, match="got 0 bytes that begin with nothing"):
+            load_mnist_digits(tmp_path, "test")
+
+    def test_a_cut_file_is_refused(self, tmp_path):
+        file = tmp_path / "t10k-images-idx3-ubyte.gz"
+        write_idx(file, np.zeros((3, 28, 28), np.uint8))
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-9])
+        with pytest.raises(ValueError, match="not a whole gzip file"):
+            load_mnist_digits(tmp_path, "test")
+        file.write_bytes(gzip.decompress(whole)[:-9])
+        with pytest.raises(ValueError, match=r"announces 3 images .* hold 2352 bytes .* got 2343"):
+            load_mnist_digits(tmp_path, "test")
+
+    @pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST's files are not beside the repository")
+    def test_no_real_test_digit_is_a_training_digit(self):
+        train, test = (load_mnist_digits(MNIST, split) for split in ("train", "test"))
+        assert (train.shape, test.shape) == ((60_000, 28, 28), (10_000, 28, 28))
+        assert (train.min(), train.max()) == (0, 255)
+        known = {image.tobytes() for image in train}
+        assert not any(image.tobytes() in known for image in test)
+        frames = MovingDigits(test, n_sequences=10_000, seed=1)[9_999]
+        assert frames.shape == (20, 1, 64, 64)
+        assert 0.01 < frames.mean() < 0.2
+
+
+class TestClipTrainingDataset:
+    def test_a_clip_is_split_into_input_and_output(self):
+        clips = np.random.default_rng(0).random((3, 6, 2, 3, 4))  # float64, and a frame too many
+        dataset = ClipTrainingDataset(clips, input_chunk_length=3, output_chunk_length=2)
+        sample = dataset[1]
+        assert len(dataset) == 3
+        assert dataset.grid == Grid(2, 3, 4)
+        assert (sample.past_target.dtype, sample.future_target.dtype) == (np.float32, np.float32)
+        np.testing.assert_array_equal(
+            sample.past_target, clips[1, :3].reshape(3, 24).astype(np.float32)
+        )
+        np.testing.assert_array_equal(
+            sample.future_target, clips[1, 3:5].reshape(2, 24).astype(np.float32)
+        )
+
+    def test_a_grid_of_names_can_be_given(self):
+        grid = Grid(1, 9, 14, channel_names=["ink"])
+        assert ClipTrainingDataset(moving_squares(), 3, 3, grid=grid).grid is grid
+
+    def test_a_darts_model_trains_on_it(self):
+        dataset = ClipTrainingDataset(moving_squares(), input_chunk_length=4, output_chunk_length=2)
+        model = NLinearModel(
+            input_chunk_length=4,
+            output_chunk_length=2,
+            shared_weights=True,
+            n_epochs=1,
+            batch_size=7,
+            pl_trainer_kwargs={"accelerator": "cpu", "enable_progress_bar": False},
+        )
+        model.fit_from_dataset(dataset)
+        (history,) = moving_squares(seed=4).to_series([0])
+        assert model.predict(2, series=history[:4]).shape == (2, 126, 1)
+
+    def test_clips_that_do_not_fit_are_refused(self):
+        clip = np.zeros((5, 1, 3, 4), np.float32)
+        with pytest.raises(ValueError, match="`input_chunk_length` must be at least 1, got 0"):
+            ClipTrainingDataset([clip], 0, 1)
+        with pytest.raises(ValueError, match="`clips` must hold at least one clip"):
+            ClipTrainingDataset([], 1, 1)
+        with pytest.raises(ValueError, match=r"input_chunk_length .* = 6 frames, got 5 in clip 0"):
+            ClipTrainingDataset([clip], 4, 2)
+        with pytest.raises(ValueError, match=r"`clips` must have shape \(T, C, H, W\), got"):
+            ClipTrainingDataset([clip[:, 0]], 2, 2)
+        with pytest.raises(ValueError, match=r"shape \(T, 2, 3, 4\), got \(5, 1, 3, 4\)"):
+            ClipTrainingDataset([clip], 2, 2, grid=Grid(2, 3, 4))
+        with pytest.raises(ValueError, match=r"shape \(T, 1, 3, 4\), got \(5, 1, 4, 3\) in clip 1"):
+            ClipTrainingDataset([clip, clip.swapaxes(2, 3)], 2, 2)[1]
+        with pytest.raises(TypeError, match="`clips` must be of floats, got uint8 in clip 0"):
+            ClipTrainingDataset([clip.astype(np.uint8)], 2, 2)
