@@ -1,0 +1,20 @@
+"""Memory In Memory forecasts for grids that change over time, as a Darts model."""
+
+from darts_mim.grid import Grid
+from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_rmse, frame_ssim
+from darts_mim.models import MIMModel
+from darts_mim.nn.sampling import ScheduledSampling
+from darts_mim.series import frames_to_series, series_to_frames
+
+__all__ = [
+    "Grid",
+    "MIMModel",
+    "ScheduledSampling",
+    "frame_mae",
+    "frame_mse",
+    "frame_psnr",
+    "frame_rmse",
+    "frame_ssim",
+    "frames_to_series",
+    "series_to_frames",
+]

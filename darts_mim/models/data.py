@@ -1,0 +1,138 @@
+"""Training data in an order that a resumed run continues exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from darts.utils.data.torch_datasets._data_module import TorchDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from darts_mim.nn.seeding import keyed_generator
+
+__all__ = ["ResumableDataLoader", "ResumableDataModule"]
+
+_ORDER_OPTIONS = frozenset({"sampler", "batch_sampler", "generator"})
+
+
+class _EpochOrder(Sampler[int]):
+    """The order of the samples in one epoch: a pure function of seed and epoch."""
+
+    def __init__(self, n_samples: int, *, seed: int, shuffle: bool) -> None:
+        self.n_samples = n_samples
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+        self.first = 0
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    def __iter__(self) -> Iterator[int]:
+        order: Sequence[int] = range(self.n_samples)
+        if self.shuffle:
+            generator = keyed_generator("order", self.seed, self.epoch)
+            order = torch.randperm(self.n_samples, generator=generator).tolist()
+        return iter(order[self.first :])
+
+
+class ResumableDataLoader(DataLoader[Any]):
+    """Data loader whose batches depend on seed and epoch alone, and that resumes mid-epoch.
+
+    Lightning keeps the state of a loader that has ``state_dict`` and ``load_state_dict`` in its
+    checkpoints. Torch's own loader has neither, and draws each epoch's order from the global
+    random state: a resumed run would then see other batches than an uninterrupted one.
+
+    Parameters
+    ----------
+    dataset
+        Data set with a length.
+    seed
+        Seed of the order, at least 0.
+    shuffle
+        Whether each epoch has an order of its own.
+    limit_batches
+        Lightning's ``limit_train_batches``: batches in an epoch as a number or as a fraction.
+    **kwargs
+        Passed on to :class:`torch.utils.data.DataLoader`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        *,
+        seed: int,
+        shuffle: bool = True,
+        limit_batches: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        self._order = _EpochOrder(len(dataset), seed=seed, shuffle=shuffle)  # type: ignore[arg-type]
+        self._limit_batches = limit_batches
+        self._epoch, self._served = -1, 0
+        self._resumed_at: tuple[int, int] | None = None
+        super().__init__(dataset, sampler=self._order, **kwargs)
+
+    def __iter__(self) -> Any:
+        """Return an iterator over the next epoch, or over the rest of the one resumed."""
+        self._epoch, self._served = self._resumed_at or (self._epoch + 1, 0)
+        self._resumed_at = None
+        self._order.epoch = self._epoch
+        self._order.first = self._served * self.batch_size  # type: ignore[operator]
+        return self._count(super().__iter__())
+
+    def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self._served += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch and the number of its batches served so far."""
+        return {"epoch": self._epoch, "served": self._served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue behind the last batch of a :meth:`state_dict`, in the next epoch if it ended."""
+        epoch, served = state["epoch"], state["served"]
+        limit = self._limit_batches
+        epoch_length = limit if isinstance(limit, int) else int(len(self) * limit)
+        has_ended = served >= min(epoch_length, len(self))
+        self._resumed_at = (epoch + 1, 0) if has_ended else (epoch, served)
+
+
+class ResumableDataModule(TorchDataModule):
+    """Darts' data module with a :class:`ResumableDataLoader` for training.
+
+    A custom ``sampler``, ``batch_sampler`` or ``generator`` in ``dataloader_kwargs`` keeps Darts'
+    loader, and so does distributed training, in which Lightning brings a sampler of its own.
+
+    Parameters
+    ----------
+    data_module
+        The data module that Darts set up.
+    seed
+        Seed of the training order, at least 0.
+    """
+
+    def __init__(self, data_module: TorchDataModule, *, seed: int) -> None:
+        super().__init__(
+            train_dataset=data_module.train_dataset,
+            val_dataset=data_module.val_dataset,
+            batch_size=data_module.batch_size,
+            dataloader_kwargs={**data_module.dataloader_kwargs, "shuffle": data_module.shuffle},
+        )
+        self.seed = seed
+
+    def train_dataloader(self) -> Any:
+        """Return the loader of the training data."""
+        is_distributed = self.trainer is not None and self.trainer.world_size > 1
+        has_own_order = not _ORDER_OPTIONS.isdisjoint(self.dataloader_kwargs)
+        if self.train_dataset is None or is_distributed or has_own_order:
+            return super().train_dataloader()
+        return ResumableDataLoader(
+            self.train_dataset,
+            seed=self.seed,
+            shuffle=self.shuffle,
+            limit_batches=self.trainer.limit_train_batches if self.trainer else 1.0,
+            batch_size=self.batch_size,
+            **self.dataloader_kwargs,
+        )
