@@ -4,6 +4,7 @@ from darts_mim.grid import Grid
 from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_rmse, frame_ssim
 from darts_mim.models import MIMModel
 from darts_mim.nn.sampling import ScheduledSampling
+from darts_mim.protocols import protocol
 from darts_mim.series import frames_to_series, series_to_frames
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "frame_rmse",
     "frame_ssim",
     "frames_to_series",
+    "protocol",
     "series_to_frames",
 ]

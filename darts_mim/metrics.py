@@ -255,7 +255,8 @@ def frame_psnr(
     """Compute the peak signal-to-noise ratio of each frame, in decibels.
 
     With m the mean squared error of a frame over its C*H*W values it is 10 log10(data_range^2 / m):
-    the ratio of each frame, and not the ratio of an error averaged over frames first.
+    the ratio of each frame, and not the ratio of an error averaged over frames first. Parameters
+    that are not listed here are those of `frame_mse`.
 
     Parameters
     ----------
@@ -266,8 +267,6 @@ def frame_psnr(
         Compute from bytes, as several published evaluations do: frames in [0, `data_range`] are
         scaled to 0..255 and cut down to whole numbers, in the series' own floating type;
         predictions are clipped first.
-
-    The other parameters are those of `frame_mse`.
 
     Returns
     -------
@@ -322,6 +321,7 @@ def frame_ssim(
 
     The similarity of a window around every cell is computed for each channel by itself, by
     scikit-image, and averaged over the windows that lie inside the frame and over the channels.
+    Parameters not listed here are those of `frame_mse`.
 
     Parameters
     ----------
@@ -338,8 +338,6 @@ def frame_ssim(
         Side of the uniform window in cells, odd, 7 if not given. The Gaussian's cannot be chosen.
     quantize : bool
         As in `frame_psnr`.
-
-    The other parameters are those of `frame_mse`.
 
     Returns
     -------

@@ -17,7 +17,7 @@ class ClipCollection(Protocol):
     """Whatever has a length and gives frames (T, C, H, W) for an index.
 
     A list of arrays, an array of shape (n, T, C, H, W), a memory map, a generator by index such as
-    :class:`~darts_mim.datasets.MovingDigits`.
+    ``MovingDigits``.
     """
 
     def __len__(self) -> int: ...
@@ -45,7 +45,7 @@ class ClipTrainingDataset(TorchTrainingDataset):
     Attributes
     ----------
     grid
-        The :class:`~darts_mim.Grid` of the clips, for the model to read.
+        The ``Grid`` of the clips, for the model to read.
 
     Raises
     ------

@@ -79,7 +79,7 @@ class MovingDigits:
     With MNIST's digits and the default options this is the Moving MNIST benchmark: two digits of
     28 pixels on a canvas of 64, a random start, a random direction, a step of a tenth of the free
     span per frame, positions rounded down to whole pixels, and the maximum where digits overlap.
-    The walls are those of :func:`bouncing_trajectory`.
+    The walls are those of ``bouncing_trajectory``.
 
     Parameters
     ----------

@@ -37,9 +37,9 @@ logger = get_logger(__name__)
 class GridForecastingModule(PLForecastingModule, ABC):
     """Lightning module of a network that maps context frames to the frames after them.
 
-    A subclass sets :attr:`network`, called as
+    A subclass sets ``network``, called as
     ``network(context, horizon, future=..., feed_true=...)`` like
-    :meth:`darts_mim.nn.MIMNetwork.forward`.
+    ``darts_mim.nn.MIMNetwork.forward``.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ class GridForecastingModel(TorchForecastingModel, ABC):
     """Darts model of series whose components are the cells of a grid.
 
     A subclass stores its network's options and implements ``_create_model`` with
-    :meth:`_module_params`.
+    ``_module_params``.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class GridForecastingModel(TorchForecastingModel, ABC):
     def __init__(self, grid: Grid | None) -> None:
         super().__init__(**self._extract_torch_model_params(**self.model_params))
         self.pl_module_params = self._extract_pl_module_params(**self.model_params)
-        _check_options(grid=grid, **self.pl_module_params)
+        _check_options(**self.model_params)
         self._given_grid = grid
         self._fitted_grid: Grid | None = None
 
@@ -231,16 +231,6 @@ class GridForecastingModel(TorchForecastingModel, ABC):
 
     # --- from series to data sets ---------------------------------------------------------------
 
-    def _build_train_dataset(
-        self, series: Sequence[TimeSeries], *args: Any, **kwargs: Any
-    ) -> TorchTrainingDataset:
-        if self._given_grid is None and not self.model_created:
-            self._fitted_grid = Grid.from_series(series[0])
-        for each in series:
-            self._check_grid(each)
-            _check_finite(each)
-        return super()._build_train_dataset(series, *args, **kwargs)
-
     def _build_inference_dataset(
         self,
         n: int,
@@ -251,7 +241,8 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         bounds: Any = None,
     ) -> TorchInferenceDataset:
         for index, each in enumerate(series):
-            self._check_grid(each)
+            if self._given_grid is None:
+                self._check_grid(Grid.from_series(each))
             # what forecasts read: the last input chunk, or what Darts' historical forecasts span
             first, last = (len(each), len(each)) if bounds is None else bounds[index]
             _check_finite(each, start=int(first) - self.input_chunk_length, end=int(last))
@@ -262,9 +253,8 @@ class GridForecastingModel(TorchForecastingModel, ABC):
             n, series, past_covariates, future_covariates, stride, bounds
         )
 
-    def _check_grid(self, series: TimeSeries) -> None:
-        """Refuse a series whose grid is not the model's; a series without one may pass."""
-        grid = None if self._given_grid is not None else Grid.from_series(series)
+    def _check_grid(self, grid: Grid | None) -> None:
+        """Refuse a grid that is not the model's; a series without one may pass."""
         expected = self.grid
         if grid is None or expected is None:
             return
@@ -278,17 +268,28 @@ class GridForecastingModel(TorchForecastingModel, ABC):
     # --- from data sets to the network ----------------------------------------------------------
 
     def _setup_for_train(
-        self, train_dataset: TorchTrainingDataset, *args: Any, **kwargs: Any
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        if self._given_grid is None and not self.model_created:
-            # data sets of one's own, passed to fit_from_dataset(), may bring a grid
-            self._fitted_grid = getattr(train_dataset, METADATA_KEY, self._fitted_grid)
-        params: dict[str, Any] = super()._setup_for_train(train_dataset, *args, **kwargs)
+        for dataset in (train_dataset, val_dataset):
+            grids = _grids_of(dataset) if self._given_grid is None else []
+            if dataset is train_dataset and not self.model_created:
+                self._fitted_grid = grids[0] if grids else None
+            for grid in grids:
+                self._check_grid(grid)
+            for series in getattr(dataset, "series", ()):
+                _check_finite(series)
+        params: dict[str, Any] = super()._setup_for_train(
+            train_dataset, val_dataset, *args, **kwargs
+        )
         params["datamodule"] = ResumableDataModule(params["datamodule"], seed=params["model"].seed)
         return params
 
     def _module_params(self, train_sample: TorchTrainingSample) -> dict[str, Any]:
-        """Return the arguments of a :class:`GridForecastingModule` for a first sample."""
+        """Return the arguments of a ``GridForecastingModule`` for a first sample."""
         n_components = cast(np.ndarray, train_sample.past_target).shape[1]
         grid = self.grid
         if grid is None:
@@ -309,7 +310,17 @@ class GridForecastingModel(TorchForecastingModel, ABC):
             **cast(dict[str, Any], self.pl_module_params),
         }
 
-    # --- saving ---------------------------------------------------------------------------------
+    # --- saving and loading ----------------------------------------------------------------------
+
+    @property
+    def _ckpt_skipped_params(self) -> list[str]:
+        """Options that may differ between a model and the weights it loads."""
+        return [*super()._ckpt_skipped_params, "grid", "scheduled_sampling"]
+
+    def _check_ckpt_parameters(self, tfm_save: GridForecastingModel) -> None:
+        """Check the options of a model whose weights are loaded, and take over its grid."""
+        super()._check_ckpt_parameters(tfm_save)
+        self._fitted_grid = tfm_save.grid
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, in which no array is mapped from a file.
@@ -337,6 +348,7 @@ def _check_options(
     output_chunk_length: int,
     output_chunk_shift: int = 0,
     likelihood: Any = None,
+    add_encoders: Any = None,
     **_: Any,
 ) -> None:
     if grid is not None and not isinstance(grid, Grid):
@@ -353,6 +365,18 @@ def _check_options(
             f"`likelihood={likelihood}` is not supported: the model forecasts one value per "
             "component; leave `likelihood` out and choose the error to minimise with `loss_fn`"
         )
+    if add_encoders is not None:
+        raise ValueError(
+            f"`add_encoders={add_encoders}` is not supported: encoders make covariates, and the "
+            "model takes none; leave `add_encoders` out"
+        )
+
+
+def _grids_of(dataset: TorchTrainingDataset | None) -> list[Grid | None]:
+    """Return the grid that a data set brings, or those of the series it is made from."""
+    if isinstance(grid := getattr(dataset, METADATA_KEY, None), Grid):
+        return [grid]
+    return [Grid.from_series(series) for series in getattr(dataset, "series", ())]
 
 
 def _check_finite(series: TimeSeries, start: int = 0, end: int | None = None) -> None:

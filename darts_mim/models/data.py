@@ -55,7 +55,7 @@ class ResumableDataLoader(DataLoader[Any]):
     limit_batches
         Lightning's ``limit_train_batches``: batches in an epoch as a number or as a fraction.
     **kwargs
-        Passed on to :class:`torch.utils.data.DataLoader`.
+        Passed on to ``torch.utils.data.DataLoader``.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ResumableDataLoader(DataLoader[Any]):
         return {"epoch": self._epoch, "served": self._served}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue behind the last batch of a :meth:`state_dict`, in the next epoch if it ended."""
+        """Continue behind the last batch of a ``state_dict``, in the next epoch if it ended."""
         epoch, served = state["epoch"], state["served"]
         limit = self._limit_batches
         epoch_length = limit if isinstance(limit, int) else int(len(self) * limit)
@@ -100,7 +100,7 @@ class ResumableDataLoader(DataLoader[Any]):
 
 
 class ResumableDataModule(TorchDataModule):
-    """Darts' data module with a :class:`ResumableDataLoader` for training.
+    """Darts' data module with a ``ResumableDataLoader`` for training.
 
     A custom ``sampler``, ``batch_sampler`` or ``generator`` in ``dataloader_kwargs`` keeps Darts'
     loader, and so does distributed training, in which Lightning brings a sampler of its own.

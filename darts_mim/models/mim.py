@@ -16,7 +16,7 @@ __all__ = ["MIMModel"]
 
 
 class _MIMModule(GridForecastingModule):
-    """Lightning module of :class:`MIMModel`, which documents the options."""
+    """Lightning module of ``MIMModel``, which documents the options."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class MIMModel(GridForecastingModel):
     ``n > output_chunk_length`` it carries its state on: ``predict(n)`` is one rollout of n
     frames, and its first frames are those of any shorter forecast.
 
-    The components of the target are the cells of a grid, which :func:`darts_mim.frames_to_series`
+    The components of the target are the cells of a grid, which ``darts_mim.frames_to_series``
     leaves in the series' metadata. A series without a grid is a 1x1 grid with a channel per
     component, so that MIM serves ordinary multivariate series too.
 
@@ -97,7 +97,7 @@ class MIMModel(GridForecastingModel):
         ``lr_scheduler_kwargs``, ``use_reversible_instance_norm``, ``model_name``, ``work_dir``,
         ``log_tensorboard``, ``nr_epochs_val_period``, ``force_reset``, ``save_checkpoints``,
         ``random_state``, ``pl_trainer_kwargs``, ``show_warnings`` and ``enable_finetuning``; see
-        :class:`darts.models.forecasting.torch_forecasting_model.TorchForecastingModel`.
+        ``darts.models.forecasting.torch_forecasting_model.TorchForecastingModel``.
 
     Raises
     ------

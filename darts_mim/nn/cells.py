@@ -116,7 +116,7 @@ class SpatiotemporalMemory(nn.Module):
     Parameters
     ----------
     hidden_channels, kernel_size, layer_norm
-        As for :class:`STLSTMCell`.
+        As for ``STLSTMCell``.
     """
 
     def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
@@ -140,7 +140,7 @@ class HiddenOutput(nn.Module):
     Parameters
     ----------
     hidden_channels, kernel_size, layer_norm
-        As for :class:`STLSTMCell`.
+        As for ``STLSTMCell``.
     """
 
     def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
@@ -252,7 +252,7 @@ class NonStationaryUnit(nn.Module):
     hidden_channels
         Channels C of the unit's state and of its output.
     kernel_size, layer_norm, forget_bias
-        As for :class:`STLSTMCell`.
+        As for ``STLSTMCell``.
 
     References
     ----------
@@ -305,7 +305,7 @@ class StationaryUnit(nn.Module):
     hidden_channels
         Channels C of the unit's state and of its output.
     kernel_size, layer_norm, forget_bias
-        As for :class:`STLSTMCell`.
+        As for ``STLSTMCell``.
 
     References
     ----------
@@ -346,7 +346,7 @@ class MIMBlock(nn.Module):
     """Memory In Memory block: an ST-LSTM whose forget gate is MIM-N followed by MIM-S.
 
     C[t,l] = MIM-S(MIM-N(H[t,l-1] - H[t-1,l-1], N), C[t-1,l], S) + i . g; the rest is as in
-    :class:`STLSTMCell`. A unit that is removed passes its input on: without MIM-N, D is the
+    ``STLSTMCell``. A unit that is removed passes its input on: without MIM-N, D is the
     difference itself; without MIM-S, C[t,l] = D + i . g.
 
     Parameters
@@ -356,7 +356,7 @@ class MIMBlock(nn.Module):
     hidden_channels
         Channels C of the states and of the memory.
     kernel_size, layer_norm, forget_bias
-        As for :class:`STLSTMCell`.
+        As for ``STLSTMCell``.
     nonstationary_unit, stationary_unit
         Whether the block has its MIM-N and its MIM-S; at least one of them.
 

@@ -47,7 +47,7 @@ def fold_patches(frame: Tensor, patch_size: int) -> Tensor:
 
 
 def unfold_patches(patches: Tensor, patch_size: int, height: int, width: int) -> Tensor:
-    """Undo :func:`fold_patches`: spread the channels of each patch and crop the padding.
+    """Undo ``fold_patches``: spread the channels of each patch and crop the padding.
 
     Parameters
     ----------

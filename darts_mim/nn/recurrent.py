@@ -261,12 +261,12 @@ class MIMNetwork(nn.Module):
         feed_true: Tensor | None = None,
         state: MIMState | None = None,
     ) -> tuple[Tensor, MIMState]:
-        """Encode a context and predict a horizon of any length; see :func:`unroll`.
+        """Encode a context and predict a horizon of any length; see ``unroll``.
 
         Parameters
         ----------
         context, horizon, future, feed_true, state
-            As for :func:`unroll`.
+            As for ``unroll``.
 
         Returns
         -------
@@ -313,7 +313,7 @@ def check_network_options(
     nonstationary_unit: bool,
     stationary_unit: bool,
 ) -> None:
-    """Check the options of a :class:`MIMNetwork`, which documents them.
+    """Check the options of a ``MIMNetwork``, which documents them.
 
     Raises
     ------

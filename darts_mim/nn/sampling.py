@@ -129,7 +129,7 @@ class ScheduledSampling:
     network's own prediction (free running). Validation and prediction never use it.
 
     The named constructors cover the schedules of the literature; build other ones from two
-    :class:`Schedule` objects.
+    ``Schedule`` objects.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class ScheduledSampling:
     Raises
     ------
     TypeError
-        If ``horizon`` or ``context`` is not a :class:`Schedule`.
+        If ``horizon`` or ``context`` is not a ``Schedule``.
 
     Examples
     --------

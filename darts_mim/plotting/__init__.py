@@ -1,6 +1,6 @@
 """Pictures of forecasts: strips of frames, error curves, animations.
 
-Series come in, figures go out. The figures are :class:`matplotlib.figure.Figure` objects of their
+Series come in, figures go out. The figures are ``matplotlib.figure.Figure`` objects of their
 own, outside pyplot: nothing opens a window, nothing has to be closed, and a notebook shows them.
 """
 

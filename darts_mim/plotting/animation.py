@@ -53,7 +53,7 @@ def save_animation(
     path
         Where to write; the name ends in ".gif".
     history, actual, forecast, channel, vmin, vmax, difference_vmax, cmap, value_label, title
-        As in :func:`plot_strip`.
+        As in ``plot_strip``.
     fps
         Frames per second, 1 to 50. A GIF counts time in hundredths of a second.
 
@@ -67,7 +67,7 @@ def save_animation(
     TypeError
         If one of the three is not a series.
     ValueError
-        If `path` does not end in ".gif" or `fps` is out of range, and as :func:`plot_strip` does.
+        If `path` does not end in ".gif" or `fps` is out of range, and as ``plot_strip`` does.
 
     Examples
     --------

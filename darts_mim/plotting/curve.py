@@ -26,7 +26,7 @@ def plot_error_curve(
     ----------
     errors
         For each model's name its error per frame, shape (T,), such as ``backtest`` gives with a
-        metric of :mod:`darts_mim.metrics`. Horizons may differ. NaN leaves a gap.
+        metric of ``darts_mim.metrics``. Horizons may differ. NaN leaves a gap.
     ylabel
         What the error is, with its unit.
     title

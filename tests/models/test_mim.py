@@ -1,0 +1,609 @@
+"""MIMModel through Darts' own interface."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchmetrics
+from darts import TimeSeries, concatenate
+from darts.dataprocessing.transformers import Scaler
+from darts.utils.data import SequentialTorchTrainingDataset
+from darts.utils.likelihood_models.torch import GaussianLikelihood
+
+from darts_mim import (
+    Grid,
+    MIMModel,
+    ScheduledSampling,
+    frame_mse,
+    frames_to_series,
+    series_to_frames,
+)
+from darts_mim.datasets import ClipTrainingDataset
+
+LENGTH, CHANNELS, HEIGHT, WIDTH = 24, 2, 5, 6
+TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+
+
+def make_frames(length: int = LENGTH, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.random((length, CHANNELS, HEIGHT, WIDTH), dtype=np.float32)
+
+
+def make_series(length: int = LENGTH, seed: int = 0, **options: Any) -> TimeSeries:
+    series = frames_to_series(make_frames(length, seed), **options)
+    assert isinstance(series, TimeSeries)
+    return series
+
+
+def make_model(**options: Any) -> MIMModel:
+    options = {
+        "input_chunk_length": 4,
+        "output_chunk_length": 3,
+        "hidden_channels": (4, 3),
+        "kernel_size": 3,
+        "patch_size": 2,
+        "batch_size": 4,
+        "n_epochs": 1,
+        "random_state": 0,
+        **options,
+    }
+    trainer = {**TRAINER, **options.pop("trainer", {})}
+    return MIMModel(**options, pl_trainer_kwargs=trainer)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> MIMModel:
+    return make_model().fit(make_series())
+
+
+def weights(model: MIMModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+
+
+def values(series: TimeSeries) -> np.ndarray:
+    return series.all_values(copy=False)
+
+
+# --- forecasts ----------------------------------------------------------------------------------
+
+
+def test_a_forecast_is_a_series_of_frames_on_the_same_grid(fitted: MIMModel) -> None:
+    series = make_series(start="2024-01-01", freq="D", channel_names=["channel_0", "channel_1"])
+    forecast = fitted.predict(n=3, series=series)
+    assert forecast.start_time() == series.end_time() + series.freq
+    assert Grid.from_series(forecast) == Grid.from_series(series)
+    assert series_to_frames(forecast).shape == (3, CHANNELS, HEIGHT, WIDTH)
+    assert forecast.dtype == np.float32
+
+
+def test_a_forecast_equals_stepping_the_network_by_hand(fitted: MIMModel) -> None:
+    series = make_series(seed=1)
+    forecast = series_to_frames(fitted.predict(n=11, series=series))
+    network, prediction, state = fitted.model.network.eval(), None, None
+    context = torch.from_numpy(make_frames(seed=1)[-4:].copy())
+    by_hand = []
+    with torch.no_grad():
+        for t in range(4 + 11 - 1):
+            frame = context[None, t] if t < 4 else prediction
+            prediction, state = network.step(frame, state)
+            by_hand.append(prediction[0])
+    np.testing.assert_allclose(forecast, torch.stack(by_hand[-11:]).numpy(), rtol=0, atol=1e-6)
+
+
+def test_a_forecast_starts_with_any_shorter_one(fitted: MIMModel) -> None:
+    longest = values(fitted.predict(n=20))
+    for n in (1, 2, 3, 4, 15):
+        np.testing.assert_allclose(values(fitted.predict(n=n)), longest[:n], rtol=0, atol=1e-6)
+
+
+def test_forecasts_depend_on_their_input_alone(fitted: MIMModel) -> None:
+    histories = [make_series(length=4 + i, seed=i) for i in range(7)]
+    alone = [values(fitted.predict(n=5, series=history)) for history in histories]
+    for batch_size in (1, 3, 4, 7):
+        for order in (range(7), range(6, -1, -1)):
+            forecasts = fitted.predict(
+                n=5, series=[histories[i] for i in order], batch_size=batch_size
+            )
+            for i, forecast in zip(order, forecasts, strict=True):
+                np.testing.assert_allclose(values(forecast), alone[i], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(values(fitted.predict(n=5, series=histories[0])), alone[0])
+
+
+@pytest.mark.parametrize("horizon", [2, 3, 7])
+def test_historical_forecasts_equal_predicting_at_each_point(
+    fitted: MIMModel, horizon: int
+) -> None:
+    series = make_series(length=16, seed=3)
+    for optimized in (True, False):
+        forecasts = fitted.historical_forecasts(
+            series,
+            forecast_horizon=horizon,
+            stride=2,
+            retrain=False,
+            last_points_only=False,
+            enable_optimization=optimized,
+        )
+        assert len(forecasts) == (16 - 4 - horizon) // 2 + 1
+        for forecast in forecasts:
+            point = forecast.start_time()
+            expected = fitted.predict(n=horizon, series=series[:point])
+            np.testing.assert_allclose(values(forecast), values(expected), rtol=0, atol=1e-6)
+
+
+def test_a_shifted_output_chunk_is_the_end_of_a_longer_forecast() -> None:
+    series = make_series()
+    shifted = make_model(output_chunk_shift=2).fit(series)
+    forecast = shifted.predict(n=3)
+    context = torch.from_numpy(make_frames()[None, -4:].copy())
+    with torch.no_grad():
+        frames, _ = shifted.model.network.eval()(context, horizon=5)
+    np.testing.assert_allclose(series_to_frames(forecast), frames[0, -3:], rtol=0, atol=1e-6)
+    assert forecast.start_time() == series.end_time() + 3 * series.freq
+
+
+def test_roll_size_is_said_to_have_no_effect(
+    fitted: MIMModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    forecast = fitted.predict(n=8, roll_size=1)
+    assert "`roll_size=1` has no effect" in caplog.text
+    np.testing.assert_array_equal(values(forecast), values(fitted.predict(n=8)))
+
+
+def test_a_constant_sequence_is_learnt() -> None:
+    frames = np.tile(make_frames(1), (40, 1, 1, 1))
+    model = make_model(hidden_channels=(8, 8), n_epochs=25, optimizer_kwargs={"lr": 1e-2})
+    model.fit(frames_to_series(frames))
+    error = np.abs(series_to_frames(model.predict(n=6)) - frames[:1]).mean()
+    assert error < 0.05
+
+
+# --- the workflow -------------------------------------------------------------------------------
+
+
+def test_backtest_gives_an_error_for_each_frame_of_the_horizon(fitted: MIMModel) -> None:
+    series = make_series(length=14, seed=2)
+    errors = fitted.backtest(
+        series, forecast_horizon=4, retrain=False, last_points_only=False, metric=frame_mse
+    )
+    assert errors.shape == (4,)
+    forecasts = fitted.historical_forecasts(
+        series, forecast_horizon=4, retrain=False, last_points_only=False
+    )
+    by_hand = [
+        (series_to_frames(f) - series_to_frames(series.slice_intersect(f))) ** 2 for f in forecasts
+    ]
+    np.testing.assert_allclose(errors, np.mean(by_hand, axis=(0, 2, 3, 4)), rtol=1e-5)
+
+
+def test_residuals_have_a_value_for_each_component(fitted: MIMModel) -> None:
+    residuals = fitted.residuals(make_series(length=12), retrain=False)
+    assert residuals.n_components == CHANNELS * HEIGHT * WIDTH
+    assert len(residuals) == 12 - 4
+
+
+def test_many_series_of_unequal_lengths_train_and_forecast_together() -> None:
+    train = [make_series(length=length, seed=length) for length in (7, 12, 9)]
+    model = make_model().fit(train, val_series=[make_series(length=8, seed=9)])
+    forecasts = model.predict(n=2, series=train)
+    assert [len(forecast) for forecast in forecasts] == [2, 2, 2]
+
+
+def test_frames_scaled_by_darts_come_back_in_their_units() -> None:
+    scaler = Scaler()
+    series = make_series() * 500 + 100
+    scaled = scaler.fit_transform(series.astype(np.float32))
+    forecast = scaler.inverse_transform(make_model(n_epochs=15).fit(scaled).predict(n=3))
+    assert Grid.from_series(forecast) == Grid.from_series(series)
+    assert 100 < values(forecast).mean() < 600
+
+
+def test_data_sets_of_ones_own_bring_their_grid() -> None:
+    clips = np.stack([make_frames(7, seed) for seed in range(6)])
+    model = make_model().fit_from_dataset(ClipTrainingDataset(clips, 4, 3))
+    assert model.grid == Grid(CHANNELS, HEIGHT, WIDTH)
+    assert series_to_frames(model.predict(n=2, series=make_series())).shape == (2, 2, 5, 6)
+
+
+def test_retraining_forecasts_use_a_fresh_model_each_time() -> None:
+    series = make_series(length=12)
+    forecasts = make_model().historical_forecasts(
+        series, forecast_horizon=3, start=8, retrain=True, last_points_only=False
+    )
+    assert len(forecasts) == 2
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_lightning_sets_the_precision(precision: str) -> None:
+    dtype = np.float64 if precision == "64-true" else np.float32
+    series = make_series().astype(dtype)
+    model = make_model(trainer={"precision": precision}).fit(series)
+    full = make_model(trainer={"precision": "64-true"}).fit(series.astype(np.float64))
+    forecast = model.predict(n=3)
+    assert forecast.dtype == dtype
+    np.testing.assert_allclose(values(forecast), values(full.predict(n=3)), rtol=0, atol=0.05)
+
+
+def test_instance_normalisation_makes_forecasts_follow_the_level() -> None:
+    model = make_model(use_reversible_instance_norm=True).fit(make_series())
+    series = make_series(seed=4)
+    low, high = (model.predict(n=5, series=s.astype(np.float32)) for s in (series, series + 100.0))
+    np.testing.assert_allclose(values(high), values(low) + 100, rtol=0, atol=1e-3)
+
+
+# --- the loss -----------------------------------------------------------------------------------
+
+
+def losses_by_hand(model: MIMModel, frames: np.ndarray) -> tuple[float, float]:
+    """Return the squared error of every next frame, and of the horizon alone."""
+    clip = torch.from_numpy(frames)
+    with torch.no_grad():
+        predicted, _ = model.model.network(clip[:, :4], horizon=3)
+    error = (predicted - clip[:, 1:]) ** 2
+    return error.mean().item(), error[:, -3:].mean().item()
+
+
+@pytest.mark.parametrize("instance_norm", [False, True])
+def test_training_counts_every_next_frame_and_validation_the_horizon(instance_norm: bool) -> None:
+    clips = np.stack([make_frames(7, seed) for seed in range(4)])
+    model = make_model(
+        optimizer_kwargs={"lr": 0.0},
+        torch_metrics=torchmetrics.MeanSquaredError(),
+        use_reversible_instance_norm=instance_norm,
+        # normalised truth must be that of the context: teacher forcing shows it in the loss
+        scheduled_sampling=None,
+    )
+    data = ClipTrainingDataset(clips, 4, 3)
+    model.fit_from_dataset(data, val_dataset=data)
+    logged = {name: value.item() for name, value in model.trainer.logged_metrics.items()}
+    if not instance_norm:
+        every, horizon = losses_by_hand(model, clips)
+        assert logged["train_loss"] == pytest.approx(every, rel=1e-4)
+        assert logged["val_loss"] == pytest.approx(horizon, rel=1e-4)
+    assert logged["val_MeanSquaredError"] == pytest.approx(logged["val_loss"], rel=1e-4)
+    assert logged["train_MeanSquaredError"] == pytest.approx(logged["val_loss"], rel=1e-4)
+    assert logged["train_loss"] != pytest.approx(logged["val_loss"], rel=1e-4)
+
+
+def test_equal_sample_weights_change_nothing_but_the_scale() -> None:
+    series = make_series()
+    ones = TimeSeries.from_values(np.ones((LENGTH, 1), dtype=np.float32))
+    plain = make_model().fit(series)
+    weighted = make_model().fit(series, sample_weight=ones)
+    torch.testing.assert_close(weights(plain), weights(weighted), rtol=0, atol=1e-6)
+
+
+# --- scheduled sampling -------------------------------------------------------------------------
+
+
+class Recorder(torch.nn.Module):
+    """Stands in for the network and notes what it was asked."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.calls: list[dict[str, Any]] = []
+
+    def forward(self, context: torch.Tensor, horizon: int, **options: Any) -> Any:
+        self.calls.append({"context": context, "horizon": horizon, **options})
+        return self.network(context, horizon, **options)
+
+
+def twelve_clips() -> ClipTrainingDataset:
+    return ClipTrainingDataset(np.stack([make_frames(7, s) for s in range(12)]), 4, 3)
+
+
+def fit_recorded(data: Any, **options: Any) -> list[dict[str, Any]]:
+    """Fit a model for an epoch, and for another one in which its network's calls are noted."""
+    model = make_model(**options).fit_from_dataset(data)
+    recorder = Recorder(model.model.network)
+    model.model.network = recorder
+    model.fit_from_dataset(data, val_dataset=data)
+    return recorder.calls
+
+
+def test_sampling_is_for_training_alone() -> None:
+    sampling = ScheduledSampling.linear(steps=6)
+    calls = fit_recorded(twelve_clips(), scheduled_sampling=sampling)
+    fed = [call["feed_true"] for call in calls]
+    assert sum(f is None for f in fed) == 2 + 3  # the sanity check, then the validation
+    assert sum(f is not None for f in fed) == 3
+
+
+def test_without_a_schedule_no_true_frame_of_the_horizon_is_fed() -> None:
+    calls = fit_recorded(twelve_clips())
+    assert all(call["future"] is None and call["feed_true"] is None for call in calls)
+
+
+def test_the_gap_of_a_shifted_output_chunk_runs_freely() -> None:
+    data = SequentialTorchTrainingDataset(
+        series=make_series(),
+        input_chunk_length=4,
+        output_chunk_length=3,
+        output_chunk_shift=2,
+    )
+    calls = fit_recorded(
+        data, scheduled_sampling=ScheduledSampling.linear(steps=10**9), output_chunk_shift=2
+    )
+    train = [call for call in calls if call["feed_true"] is not None]
+    expected = [True] * 3 + [False] * 2 + [True] * 2
+    assert all(row == expected for call in train for row in call["feed_true"].tolist())
+    assert all(call["horizon"] == 5 for call in calls)
+
+
+def test_true_frames_are_normalised_like_the_context() -> None:
+    clips = make_frames(7)[None]
+    calls = fit_recorded(
+        ClipTrainingDataset(clips, 4, 3),
+        scheduled_sampling=ScheduledSampling.linear(steps=10**9),
+        use_reversible_instance_norm={"affine": False},
+    )
+    context = clips[:, :4]
+    normal = (clips - context.mean(1, keepdims=True)) / np.sqrt(
+        context.var(1, keepdims=True) + 1e-5
+    )
+    (call,) = [call for call in calls if call["future"] is not None]
+    np.testing.assert_allclose(call["context"].numpy(), normal[:, :4], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(call["future"].numpy(), normal[:, 4:], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampling", [None, ScheduledSampling.linear(4)])
+def test_random_state_makes_runs_repeat(sampling: ScheduledSampling | None) -> None:
+    series = make_series()
+    first, again, other = (
+        make_model(random_state=state, scheduled_sampling=sampling).fit(series)
+        for state in (1, 1, 2)
+    )
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+# --- saving, loading, resuming ------------------------------------------------------------------
+
+LOAD_AND_PREDICT = """
+import sys
+import numpy as np
+from darts_mim import MIMModel
+model = MIMModel.load(sys.argv[1])
+np.save(sys.argv[2], model.predict(n=7).all_values())
+"""
+
+
+@pytest.mark.parametrize("sampling", [None, ScheduledSampling.reverse(2, 9, 3)])
+def test_another_process_loads_a_model_and_forecasts_the_same(
+    tmp_path: Path, sampling: ScheduledSampling | None
+) -> None:
+    grid = Grid(CHANNELS, HEIGHT, WIDTH, mask=np.eye(HEIGHT, WIDTH) == 0)
+    model = make_model(scheduled_sampling=sampling, grid=grid).fit(make_series())
+    model.save(str(tmp_path / "model.pt"))
+    command = [sys.executable, "-c", LOAD_AND_PREDICT]
+    subprocess.run(
+        [*command, str(tmp_path / "model.pt"), str(tmp_path / "forecast.npy")], check=True
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "forecast.npy"), values(model.predict(n=7)))
+    loaded = MIMModel.load(str(tmp_path / "model.pt"))
+    assert loaded.grid == grid
+    assert loaded.scheduled_sampling == sampling
+
+
+def test_a_clean_save_keeps_what_prediction_needs(fitted: MIMModel, tmp_path: Path) -> None:
+    fitted.save(str(tmp_path / "model.pt"), clean=True)
+    series = make_series(seed=6)
+    loaded = MIMModel.load(str(tmp_path / "model.pt"))
+    np.testing.assert_array_equal(
+        values(loaded.predict(n=5, series=series)), values(fitted.predict(n=5, series=series))
+    )
+
+
+def test_weights_move_to_a_model_of_the_same_network(fitted: MIMModel, tmp_path: Path) -> None:
+    fitted.save(str(tmp_path / "model.pt"))
+    other = make_model(random_state=5)
+    other.load_weights(str(tmp_path / "model.pt"))
+    series = make_series(seed=6)
+    np.testing.assert_array_equal(
+        values(other.predict(n=5, series=series)), values(fitted.predict(n=5, series=series))
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+def test_a_model_fitted_on_a_memory_map_saves_and_loads(tmp_path: Path) -> None:
+    np.save(tmp_path / "frames.npy", make_frames(40))
+    frames = np.load(tmp_path / "frames.npy", mmap_mode="r")
+    series = frames_to_series(frames)
+    assert isinstance(values(series), np.memmap)
+    model = make_model(work_dir=str(tmp_path), model_name="mapped", save_checkpoints=True)
+    model.fit(series)
+    model.save(str(tmp_path / "model.pt"))
+    loaded = MIMModel.load(str(tmp_path / "model.pt"))
+    np.testing.assert_array_equal(values(loaded.predict(n=5)), values(model.predict(n=5)))
+    assert len(loaded.training_series) == 4
+    assert isinstance(values(model.training_series), np.memmap)
+    resumed = MIMModel.load_from_checkpoint("mapped", work_dir=str(tmp_path), best=False)
+    np.testing.assert_array_equal(
+        values(resumed.predict(n=5, series=series)), values(model.predict(n=5))
+    )
+
+
+class InterruptError(Exception):
+    """What stops a run here."""
+
+
+def stop_after(n_steps: int, path: Path) -> Callable[..., None]:
+    """Return a hook that saves a checkpoint after some steps and stops the run."""
+
+    def hook(module: Any, *_: Any) -> None:
+        if module.trainer.global_step == n_steps:
+            module.trainer.save_checkpoint(path)
+            raise InterruptError
+
+    return hook
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+@pytest.mark.parametrize("n_steps", [1, 4, 5, 7, 10])  # of 5 steps in an epoch
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_steps: int, limit: int | None
+) -> None:
+    series = make_series()
+    options: dict[str, Any] = {
+        "scheduled_sampling": ScheduledSampling.reverse(begin=2, until=12, steps=4),
+        "lr_scheduler_cls": torch.optim.lr_scheduler.StepLR,
+        "lr_scheduler_kwargs": {"step_size": 1, "gamma": 0.8},
+        "n_epochs": 10,
+        "work_dir": str(tmp_path),
+        "save_checkpoints": True,
+        "trainer": {"max_steps": 13, "limit_train_batches": limit},
+    }
+    whole = make_model(model_name="whole", **options).fit(series)
+
+    parted = make_model(model_name="parted", **options)
+    checkpoint = tmp_path / "parted" / "checkpoints" / "at.ckpt"
+    with monkeypatch.context() as patch:
+        module = "darts_mim.models.base.GridForecastingModule.on_train_batch_end"
+        patch.setattr(module, stop_after(n_steps, checkpoint), raising=False)
+        with pytest.raises(InterruptError):
+            parted.fit(series)
+    resumed = MIMModel.load_from_checkpoint(
+        "parted", work_dir=str(tmp_path), file_name=checkpoint.name
+    )
+    assert not torch.equal(weights(resumed), weights(whole))
+    resumed.fit(series)
+    assert resumed.trainer.global_step == whole.trainer.global_step == 13
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+# --- the grid -----------------------------------------------------------------------------------
+
+
+def test_a_series_without_a_grid_is_a_grid_of_one_cell(caplog: pytest.LogCaptureFixture) -> None:
+    series = TimeSeries.from_values(make_frames().reshape(LENGTH, -1)[:, :5])
+    with caplog.at_level("INFO"):
+        model = make_model(patch_size=1).fit(series)
+        model.predict(n=1)
+    assert caplog.text.count("5 components become the channels of a 1x1 grid") == 1
+    assert model.grid == Grid(channels=5, height=1, width=1)
+    assert model.predict(n=4).n_components == 5
+
+
+def test_a_given_grid_overrides_the_series_and_travels_with_forecasts() -> None:
+    bare = make_series().with_metadata(None)
+    grid = Grid(CHANNELS, HEIGHT, WIDTH, channel_names=["in", "out"])
+    model = make_model(grid=grid).fit(bare)
+    assert Grid.from_series(model.predict(n=2)) == grid
+    turned = Grid(CHANNELS, WIDTH, HEIGHT)
+    assert make_model(grid=turned).fit(make_series()).grid == turned
+
+
+def test_a_series_of_another_grid_is_refused(fitted: MIMModel) -> None:
+    turned = frames_to_series(make_frames().transpose(0, 1, 3, 2))
+    with pytest.raises(ValueError, match=r"`series` has the grid .*6 rows x 5 columns.*5 rows x 6"):
+        fitted.predict(n=2, series=turned)
+    with pytest.raises(ValueError, match=r"override what the series say with `MIMModel\(grid="):
+        make_model().fit(make_series(), val_series=turned)
+
+
+def test_swapped_channels_are_refused() -> None:
+    model = make_model().fit(make_series(channel_names=["in", "out"]))
+    with pytest.raises(ValueError, match=r"\(out, in\).*\(in, out\)"):
+        model.predict(n=2, series=make_series(channel_names=["out", "in"]))
+
+
+def test_a_given_grid_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"4 components, but the target has 60"):
+        make_model(grid=Grid(1, 2, 2)).fit(make_series())
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_target_that_is_not_finite_is_refused(fitted: MIMModel, bad: float) -> None:
+    frames = make_frames()
+    frames[-2, 1, 3, 4] = bad
+    series = frames_to_series(frames)
+    message = rf"`series` must be finite, got {bad} in component 'channel_1_3_4' at {LENGTH - 2};"
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(series)
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(make_series(), val_series=series)
+    with pytest.raises(ValueError, match=message):
+        fitted.predict(n=1, series=series)
+    with pytest.raises(ValueError, match=message):
+        fitted.historical_forecasts(series, retrain=False, overlap_end=True)
+
+
+def test_a_gap_that_no_forecast_reads_does_no_harm(fitted: MIMModel) -> None:
+    frames = make_frames()
+    clean = values(fitted.predict(n=3, series=frames_to_series(frames)))
+    frames[5] = np.nan
+    np.testing.assert_array_equal(values(fitted.predict(3, frames_to_series(frames))), clean)
+    fitted.historical_forecasts(frames_to_series(frames), start=10, retrain=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"kernel_size": 4}, ValueError, "`kernel_size` must be odd"),
+        ({"kernel_size": 0}, ValueError, "`kernel_size` must be odd and positive.*got 0"),
+        ({"patch_size": -2}, ValueError, "`patch_size` must be at least 1 pixel, got -2"),
+        ({"hidden_channels": (4,)}, ValueError, "`hidden_channels` must give at least two layers"),
+        ({"hidden_channels": (4, -1)}, ValueError, "at least 1 channel each"),
+        ({"input_chunk_length": 0}, ValueError, "`input_chunk_length` must be an integer of at"),
+        ({"output_chunk_length": -3}, ValueError, "`output_chunk_length` must be.*got -3"),
+        ({"output_chunk_shift": -1}, ValueError, "`output_chunk_shift` must be.*at least 0"),
+        ({"nonstationary_unit": False, "stationary_unit": False}, ValueError, "cannot both be"),
+        ({"scheduled_sampling": 0.5}, TypeError, "must be a darts_mim.ScheduledSampling or None"),
+        ({"grid": (1, 2, 2)}, TypeError, "`grid` must be a darts_mim.Grid or None, got tuple"),
+        ({"likelihood": GaussianLikelihood()}, ValueError, "`likelihood=.*is not supported"),
+        ({"add_encoders": {"cyclic": {}}}, ValueError, "encoders make covariates, and the model"),
+        ({"hidden_size": 4}, ValueError, r"`MIMModel` has no args/kwargs `\['hidden_size'\]`"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_model(**options)
+
+
+def test_a_patch_larger_than_the_grid_is_refused() -> None:
+    with pytest.raises(ValueError, match="`patch_size=6` is larger than the 5x6 grid; use at most"):
+        make_model(patch_size=6).fit(make_series())
+
+
+def test_another_number_of_components_is_refused(fitted: MIMModel) -> None:
+    bare = TimeSeries.from_values(make_frames().reshape(LENGTH, -1)[:, :30])
+    with pytest.raises(ValueError, match="must have equal number of components"):
+        fitted.predict(n=2, series=bare)
+
+
+def test_too_short_series_are_refused(fitted: MIMModel) -> None:
+    with pytest.raises(ValueError, match="too short to extract even a single sample"):
+        make_model().fit(make_series(length=6))
+    with pytest.raises(ValueError, match="too short"):
+        fitted.predict(n=2, series=make_series(length=3))
+
+
+@pytest.mark.parametrize("kind", ["past_covariates", "future_covariates"])
+def test_covariates_are_refused_by_darts(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"does not support `{kind}`"):
+        make_model().fit(make_series(), **{kind: make_series()})
+
+
+def test_a_component_of_a_grid_needs_a_grid_of_its_own() -> None:
+    one = make_series()["channel_0_0_0"]
+    with pytest.raises(ValueError, match="components were selected"):
+        make_model(patch_size=1).fit(one)
+    assert make_model(patch_size=1, grid=Grid(1, 1, 1)).fit(one).grid == Grid(1, 1, 1)
+
+
+def test_series_joined_in_time_keep_their_grid() -> None:
+    series = make_series()
+    joined = concatenate([series[:10], series[10:]])
+    assert make_model().fit(joined).grid == Grid(CHANNELS, HEIGHT, WIDTH)
