@@ -343,6 +343,33 @@ class Grid:
         return Grid, (*self.shape, self.channel_names, coordinates, mask)
 
 
+def grid_of(series: TimeSeries) -> Grid:
+    """Return the grid of a series; without one it is 1x1, with a channel for each component.
+
+    Parameters
+    ----------
+    series : darts.TimeSeries
+        Any series.
+
+    Returns
+    -------
+    Grid
+        What `Grid.from_series` reads, or a grid of one cell.
+
+    Raises
+    ------
+    ValueError
+        As `Grid.from_series` does.
+
+    Examples
+    --------
+    >>> from darts import TimeSeries
+    >>> print(grid_of(TimeSeries.from_values(np.zeros((10, 2)))))
+    Grid of 2 channels (channel_0, channel_1) x 1 row x 1 column
+    """
+    return Grid.from_series(series) or Grid(series.n_components, 1, 1)
+
+
 @lru_cache(maxsize=8)
 def _component_index(channel_names: tuple[str, ...], height: int, width: int) -> pd.Index[str]:
     """Name the components in the order of `Grid.to_components`.

@@ -22,18 +22,22 @@ combinations.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, cast
+from typing import Any, Literal, ParamSpec, TypeAlias, cast
 
 import numpy as np
-from darts import TimeSeries
-from darts.metrics.utils import _get_values_or_raise, multi_ts_support
+from darts.metrics.utils import multi_ts_support
 from darts.typing import TimeSeriesLike
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from darts_mim.grid import Grid
+from darts_mim.frame_pairs import PairedFrames, checked_data_range, fit_range, pair_frames
+from darts_mim.ssim_windows import (
+    check_window_fits,
+    checked_window_size,
+    complete_windows,
+    crop_to_windows,
+)
 
 __all__ = ["frame_mae", "frame_mse", "frame_psnr", "frame_rmse", "frame_ssim"]
 
@@ -47,18 +51,6 @@ _PIXEL_REDUCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
     "mean": np.mean,
     "sum": np.sum,
 }
-# Sides in cells. scikit-image cuts its Gaussian of standard deviation 1.5 off at 3.5 deviations.
-_WINDOW_SIZES = {"uniform": 7, "gaussian": 11}
-_BYTE_RANGE = 255.0
-_TOLERANCE = 1e-6  # of a range: what rounding in float32 may add to it
-
-
-class _Frames(NamedTuple):
-    """What a score compares: the frames of two series, or a single frame of each."""
-
-    actual: NDArray[np.floating[Any]]  # ([T,] C, H, W)
-    predicted: NDArray[np.floating[Any]]  # ([T,] C, H, W)
-    observed: NDArray[np.bool_]  # ([T,] C, H, W), True where the actual value is known
 
 
 def _frame_metric(score: Callable[_P, NDArray[np.float64]]) -> Callable[_P, Scores]:
@@ -145,8 +137,8 @@ def frame_mse(
     >>> float(frame_mse(actual, predicted, time_reduction=np.nanmean))
     0.625
     """
-    frames = _paired_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else _positive("data_range", data_range)
+    frames = pair_frames(actual_series, pred_series, intersect, clip)
+    scale = 1.0 if data_range is None else checked_data_range(data_range)
     reduce_pixels = _pixel_reduction(pixel_reduction)
     return _score_frames(
         frames, lambda pair: reduce_pixels(np.square(_errors(pair) / scale)), time_reduction
@@ -185,8 +177,8 @@ def frame_mae(
     >>> frame_mae(actual, predicted, pixel_reduction="sum")
     array([ 6., 12.])
     """
-    frames = _paired_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else _positive("data_range", data_range)
+    frames = pair_frames(actual_series, pred_series, intersect, clip)
+    scale = 1.0 if data_range is None else checked_data_range(data_range)
     reduce_pixels = _pixel_reduction(pixel_reduction)
     return _score_frames(
         frames, lambda pair: reduce_pixels(np.abs(_errors(pair) / scale)), time_reduction
@@ -229,8 +221,8 @@ def frame_rmse(
     >>> frame_rmse(actual, predicted)
     array([0.5, 1. ])
     """
-    frames = _paired_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else _positive("data_range", data_range)
+    frames = pair_frames(actual_series, pred_series, intersect, clip)
+    scale = 1.0 if data_range is None else checked_data_range(data_range)
     return _score_frames(
         frames, lambda pair: np.sqrt(np.mean(np.square(_errors(pair) / scale))), time_reduction
     )
@@ -289,10 +281,10 @@ def frame_psnr(
     >>> frame_psnr(actual, predicted).round(2)
     array([20., inf])
     """
-    frames = _paired_frames(actual_series, pred_series, intersect, clip)
-    frames, peak = _ranged_frames(frames, data_range, quantize)
+    frames = pair_frames(actual_series, pred_series, intersect, clip)
+    frames, peak = fit_range(frames, data_range, quantize)
 
-    def score(pair: _Frames) -> Any:
+    def score(pair: PairedFrames) -> Any:
         with np.errstate(divide="ignore"):
             return 10.0 * np.log10(peak**2 / np.mean(np.square(_errors(pair))))
 
@@ -367,13 +359,13 @@ def frame_ssim(
     >>> bool((frame_ssim(actual, predicted, data_range=2.0) > frame_ssim(actual, predicted)).all())
     True
     """
-    frames = _paired_frames(actual_series, pred_series, intersect, clip)
-    frames, value_range = _ranged_frames(frames, data_range, quantize)
-    size = _window_size(window, window_size)
-    _check_window_fits(frames.observed, size)
+    frames = pair_frames(actual_series, pred_series, intersect, clip)
+    frames, value_range = fit_range(frames, data_range, quantize)
+    size = checked_window_size(window, window_size)
+    check_window_fits(frames.observed, size)
 
-    def score(pair: _Frames) -> Any:
-        windows = _complete_windows(pair.observed, size)
+    def score(pair: PairedFrames) -> Any:
+        windows = complete_windows(pair.observed, size)
         if not windows.any() or not np.isfinite(pair.predicted[pair.observed]).all():
             return np.nan
         _, similarity = structural_similarity(
@@ -386,77 +378,24 @@ def frame_ssim(
             use_sample_covariance=window == "uniform",
             full=True,
         )
-        return _crop(similarity, size)[windows].mean()
+        return crop_to_windows(similarity, size)[windows].mean()
 
     return _score_frames(frames, score, time_reduction)
 
 
-def _paired_frames(
-    actual_series: Any,
-    pred_series: Any,
-    intersect: bool,
-    clip: tuple[float, float] | None,
-) -> _Frames:
-    """Bring two series, of which Darts' plumbing leaves one each, to frames of the same times."""
-    grid = _shared_grid(actual_series, pred_series)
-    if actual_series.is_stochastic:
-        raise ValueError(
-            f"`actual_series` must have one sample, got {actual_series.n_samples}; pass what "
-            "happened as `actual_series` and the forecast as `pred_series`, or reduce the samples "
-            "with `actual_series.median(axis=2)`"
-        )
-    # (T, N, samples) -> (T, N, 1), the median
-    values = _get_values_or_raise(actual_series, pred_series, intersect, q=([0.5], None))
-    actual, predicted = (grid.to_frames(value[..., 0]) for value in values)
-    if len(actual) != len(predicted):
-        raise ValueError(
-            f"`actual_series` has {len(actual)} frames and `pred_series` {len(predicted)}, "
-            "expected equally many; pass `intersect=True` to compare the times that both have"
-        )
-    if not len(actual):
-        raise ValueError(
-            f"`actual_series` ({_span(actual_series)}) and `pred_series` ({_span(pred_series)}) "
-            "have no time in common; pass the series that was forecast, or `intersect=False` to "
-            "compare position by position"
-        )
-    observed = ~np.isnan(actual)
-    if grid.mask is not None:
-        observed &= grid.mask
-    frames = _Frames(actual, predicted, observed)
-    return frames if clip is None else _clip(frames, *_checked_clip(clip))
-
-
-def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
-    if actual_series.n_components != pred_series.n_components:
-        raise ValueError(
-            f"`pred_series` has {pred_series.n_components} components and `actual_series` "
-            f"{actual_series.n_components}, expected equally many; forecast all components of the "
-            "grid, and samples rather than likelihood parameters"
-        )
-    actual, predicted = Grid.from_series(actual_series), Grid.from_series(pred_series)
-    if actual is None or predicted is None:
-        return actual or predicted or Grid(actual_series.n_components, 1, 1)
-    if (actual.shape, actual.channel_names) != (predicted.shape, predicted.channel_names):
-        raise ValueError(
-            f"`pred_series` lies on another grid than `actual_series`: expected {actual}, got "
-            f"{predicted}; bring both to the same channels, rows and columns"
-        )
-    return actual
-
-
 def _score_frames(
-    frames: _Frames, score: Callable[[_Frames], Any], time_reduction: Reduction | None
+    frames: PairedFrames, score: Callable[[PairedFrames], Any], time_reduction: Reduction | None
 ) -> NDArray[np.float64]:
     """Score each frame: (T, 1) as Darts expects it, or (1, 1) with a `time_reduction`."""
     scores = np.full((len(frames.actual), 1), np.nan)
     for t, (actual, predicted, observed) in enumerate(zip(*frames, strict=True)):
         if observed.any():
-            pair = _Frames(actual.astype(np.float64), predicted.astype(np.float64), observed)
+            pair = PairedFrames(actual.astype(np.float64), predicted.astype(np.float64), observed)
             scores[t] = score(pair)
     return scores if time_reduction is None else np.atleast_2d(time_reduction(scores, axis=0))
 
 
-def _errors(pair: _Frames) -> NDArray[np.floating[Any]]:
+def _errors(pair: PairedFrames) -> NDArray[np.floating[Any]]:
     return pair.predicted[pair.observed] - pair.actual[pair.observed]
 
 
@@ -467,123 +406,3 @@ def _pixel_reduction(name: str) -> Callable[[NDArray[np.float64]], Any]:
             "cells use Darts' `se` or `ae` with `component_reduction`"
         )
     return _PIXEL_REDUCTIONS[name]
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(
-            f"`{name}` must be a number, got {value!r} of type {type(value).__name__}; pass the "
-            "distance from the smallest to the largest value a frame can have, such as 1.0 or 255"
-        )
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(
-            f"`{name}` must be positive and finite, got {value!r}; pass the distance from the "
-            "smallest to the largest value a frame can have, such as 1.0 or 255"
-        )
-    return float(value)
-
-
-def _checked_clip(clip: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(bound) for bound in clip)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`clip` must be two numbers (low, high), got {clip!r}; pass for example (0.0, 1.0)"
-        ) from error
-    if not low < high:
-        raise ValueError(f"`clip` must be (low, high) with low < high, got {clip!r}; swap them")
-    return low, high
-
-
-def _clip(frames: _Frames, low: float, high: float) -> _Frames:
-    """Clip the predictions to bounds that the actual frames keep to."""
-    smallest, largest = _extremes(frames)
-    slack = _TOLERANCE * (high - low)
-    if smallest < low - slack or largest > high + slack:
-        raise ValueError(
-            f"the actual frames lie in [{smallest:g}, {largest:g}], outside of the "
-            f"[{low:g}, {high:g}] that predictions would be clipped to; pass the bounds or the "
-            "`data_range` of your data, or scale the series"
-        )
-    return frames._replace(predicted=np.clip(frames.predicted, low, high))
-
-
-def _ranged_frames(frames: _Frames, data_range: float, quantize: bool) -> tuple[_Frames, float]:
-    """Check the range of the frames, make bytes of them if asked to; return both."""
-    data_range = _positive("data_range", data_range)
-    smallest, largest = _extremes(frames)
-    if largest - smallest > data_range * (1.0 + _TOLERANCE):
-        raise ValueError(
-            f"the actual frames span {smallest:g} to {largest:g}, more than "
-            f"`data_range={data_range:g}`; pass the distance from the smallest to the largest "
-            "value a frame can have, such as data_range=255 for bytes, or scale the series"
-        )
-    if not quantize:
-        return frames, data_range
-    frames = _clip(frames, 0.0, data_range)
-    actual, predicted = (
-        np.trunc(np.clip(values, 0.0, data_range) * (_BYTE_RANGE / data_range))
-        for values in (frames.actual, frames.predicted)
-    )
-    return _Frames(actual, predicted, frames.observed), _BYTE_RANGE
-
-
-def _extremes(frames: _Frames) -> tuple[float, float]:
-    known = frames.actual[frames.observed]
-    return (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
-
-
-def _window_size(window: str, window_size: int | None) -> int:
-    if window not in _WINDOW_SIZES:
-        raise ValueError(
-            f"`window` must be 'uniform' or 'gaussian', got {window!r}; for other windows call "
-            "scikit-image's `structural_similarity` on the frames"
-        )
-    if window_size is None:
-        return _WINDOW_SIZES[window]
-    if window == "gaussian":
-        raise ValueError(
-            f"`window_size={window_size}` cannot be chosen with `window='gaussian'`, whose 11x11 "
-            "cells follow from its standard deviation; leave it out, or pass window='uniform'"
-        )
-    if window_size < 3 or window_size % 2 == 0:
-        raise ValueError(
-            f"`window_size={window_size}` must be odd and at least 3, so that it has a centre; "
-            "pass 3, 5, 7, ..."
-        )
-    return window_size
-
-
-def _check_window_fits(observed: NDArray[np.bool_], size: int) -> None:
-    """Raise if no window of the grid can ever be complete; `observed` is (T, C, H, W)."""
-    height, width = observed.shape[-2:]
-    if size > min(height, width):
-        raise ValueError(
-            f"the window of {size}x{size} cells does not fit into frames of {height}x{width}; pass "
-            "window='uniform' with an odd `window_size` of at least 3 that does, or, for a smaller "
-            "grid or a series without one, use `frame_mse`"
-        )
-    ever = np.any(observed, axis=0)
-    if ever.any() and not _complete_windows(ever, size).any():
-        raise ValueError(
-            f"no window of {size}x{size} cells lies between the unobserved cells of the grid; pass "
-            "window='uniform' with a smaller odd `window_size` of at least 3, or use `frame_mse`"
-        )
-
-
-def _complete_windows(observed: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Find the windows without an unknown cell: (C, H, W) -> (C, H - size + 1, W - size + 1)."""
-    for axis in (-2, -1):
-        windows = np.lib.stride_tricks.sliding_window_view(observed, size, axis=axis)
-        observed = np.all(windows, axis=-1)
-    return observed
-
-
-def _crop(similarity: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Leave out the windows that reach beyond the frame."""
-    margin = size // 2
-    return similarity[:, margin:-margin, margin:-margin]
-
-
-def _span(series: TimeSeries) -> str:
-    return f"{series.start_time()} to {series.end_time()}"

@@ -14,7 +14,6 @@ the table that one compares with. `Protocol.unknown` says what the sources leave
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -24,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from darts_mim.frame_pairs import check_positive_range
 from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_ssim
 
 __all__ = ["PROTOCOLS", "Protocol", "protocol"]
@@ -303,11 +303,9 @@ def protocol(name: str, *, data_range: float | None = None) -> Protocol:
             f"`data_range={data_range!r}` does not fit the protocol {name!r}, whose figures are in "
             "the units of the data; leave it out, and bring series and forecasts to those units"
         )
-    if not (math.isfinite(data_range) and data_range > 0):
-        raise ValueError(
-            f"`data_range` must be positive and finite, got {data_range!r}; pass the largest value "
-            "that a frame can have, such as 255 for bytes"
-        )
+    check_positive_range(
+        data_range, "pass the largest value that a frame can have, such as 255 for bytes"
+    )
     return replace(rules, options=tuple(_scaled(o, float(data_range)) for o in rules.options))
 
 

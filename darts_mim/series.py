@@ -6,24 +6,16 @@ S samples of a stochastic series, N = C*H*W components.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from numbers import Integral, Number
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from darts_mim.grid import METADATA_KEY, Grid
-
-logger = logging.getLogger(__name__)
-
-TimeIndex: TypeAlias = pd.DatetimeIndex | pd.RangeIndex
-Start: TypeAlias = int | str | datetime | np.datetime64
-Frequency: TypeAlias = int | str | timedelta | pd.DateOffset
+from darts_mim.grid import METADATA_KEY, Grid, grid_of
+from darts_mim.times import Frequency, Start, make_time_index
 
 _LETTERS = {
     "B": "batch",
@@ -34,7 +26,6 @@ _LETTERS = {
     "S": "samples",
 }
 _FRAMES = "BTSCHW"  # the order inside: what `Grid` needs last comes last
-_DEFAULT_DATE = "2000-01-01"  # where Darts' own generated series start
 
 
 def frames_to_series(
@@ -132,7 +123,7 @@ def frames_to_series(
     values = grid.to_components(clips).swapaxes(-1, -2)  # (B, T, S, N) -> (B, T, N, S)
     if not np.may_share_memory(values, array):
         values = np.asarray(values)  # the copy of a memory map lies in memory: it is an array
-    index = _time_index(t, times, start, freq)
+    index = make_time_index(t, times, start, freq)
     components: Any = pd.Index(grid.component_names)  # made once, for all clips
     attributes = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
     series = [
@@ -308,135 +299,6 @@ def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _time_index(length: int, times: Any, start: Any, freq: Any) -> TimeIndex:
-    if times is not None and start is not None:
-        raise ValueError("`times` and `start` are both given; pass one of them")
-    if times is not None:
-        return _regular_index(length, times, freq)
-    if start is None:
-        start = 0 if freq is None or isinstance(freq, Integral) else _DEFAULT_DATE
-    if not isinstance(start, bool) and isinstance(start, Integral):
-        step = _checked_step(freq)
-        return pd.RangeIndex(int(start), int(start) + length * step, step)
-    first = _without_time_zone(_checked_date(start), "start")
-    index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
-    if index[0] != first:
-        raise ValueError(
-            f"`start={start!r}` does not lie on `freq={freq!r}`, whose next date is {index[0]}; "
-            "pass that as `start`, or another `freq`"
-        )
-    return index
-
-
-def _regular_index(length: int, times: Any, freq: Any) -> TimeIndex:
-    given = times if isinstance(times, pd.Index) else pd.Index(times)
-    if len(given) != length:
-        raise ValueError(
-            f"`times` must have one entry for each of the {length} frames, got {len(given)}; check "
-            "`times`, and which letter of `layout` is T"
-        )
-    if isinstance(given, pd.DatetimeIndex):
-        return _regular_dates(_without_time_zone(given, "times"), freq)
-    if pd.api.types.is_integer_dtype(given.dtype):
-        return _regular_integers(given, freq)
-    raise TypeError(
-        f"`times` must be dates or integers, got {type(given).__name__} of {given.dtype}; convert "
-        "them, with `pd.to_datetime(times)` or, if they are periods, with `times.to_timestamp()`"
-    )
-
-
-def _regular_integers(times: Any, freq: Any) -> pd.RangeIndex:
-    steps = np.diff(times.to_numpy(np.int64))
-    step = _checked_step(max(1, int(steps[0])) if freq is None and len(steps) else freq)
-    if (steps != step).any():
-        raise _irregular(steps, freq)
-    first = int(times[0])
-    return pd.RangeIndex(first, first + len(times) * step, step, name=times.name)
-
-
-def _regular_dates(times: pd.DatetimeIndex, freq: Any) -> pd.DatetimeIndex:
-    offset = times.freq if freq is None else _checked_offset(freq)
-    if offset is None and len(times) < 3:
-        raise ValueError(
-            f"`freq` cannot be read from {len(times)} `times`; pass it, for example freq='30min'"
-        )
-    dates = times.to_numpy()
-    try:
-        index = pd.DatetimeIndex(dates, freq=offset or "infer", name=times.name)
-    except ValueError as error:  # the dates are not those of this frequency
-        raise _irregular(np.diff(dates), freq) from error
-    if index.freq is None or index.freq.n < 1:
-        raise _irregular(np.diff(dates), freq)
-    return index
-
-
-def _irregular(steps: Any, freq: Any) -> ValueError:
-    if len(steps) == 0:
-        return ValueError(
-            f"`times` hold one date that does not lie on `freq={freq!r}`; pass another `freq`"
-        )
-    low, high = (pd.Timedelta(s) if s.dtype.kind == "m" else s for s in (min(steps), max(steps)))
-    expected = "constant steps" if freq is None else f"constant steps of `freq={freq!r}`"
-    return ValueError(
-        f"`times` must increase in {expected}, got steps between {low} and {high}; sort the frames "
-        "by time and drop doubles, fill gaps with NaN frames or make a series of each run without "
-        "gaps, or pass the `freq` that the times have"
-    )
-
-
-def _checked_step(freq: Any) -> int:
-    if freq is not None and (isinstance(freq, bool) or not isinstance(freq, Integral)):
-        raise TypeError(
-            f"`freq` must be an integer for an integer index, got {freq!r}; pass a date as `start` "
-            "or dates as `times` for an index of dates"
-        )
-    if freq is not None and freq < 1:
-        raise ValueError(f"`freq={freq}` must be at least 1; time increases from frame to frame")
-    return 1 if freq is None else int(freq)
-
-
-def _checked_date(start: Any) -> pd.Timestamp:
-    try:
-        date = pd.NaT if isinstance(start, Number) else pd.Timestamp(start)
-    except (TypeError, ValueError):
-        date = pd.NaT
-    if not isinstance(date, pd.Timestamp):
-        raise ValueError(
-            f"`start={start!r}` is neither an integer nor a date; pass for example 0, '2016-01-01' "
-            "or a pandas Timestamp"
-        )
-    return date
-
-
-def _checked_offset(freq: Any) -> Any:
-    if freq is None or isinstance(freq, Integral):
-        raise TypeError(
-            f"`freq` must be a pandas offset for an index of dates, got {freq!r}; pass for example "
-            "freq='30min' or freq='D'"
-        )
-    try:
-        offset: Any = pd.tseries.frequencies.to_offset(freq)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`freq={freq!r}` is no pandas offset ({error}); pass for example '30min', 'D' or 'MS'"
-        ) from error
-    if offset.n < 1:
-        raise ValueError(f"`freq={freq!r}` must be positive; time increases from frame to frame")
-    return offset
-
-
-def _without_time_zone(times: Any, name: str) -> Any:
-    if times.tz is None:
-        return times
-    logger.warning(
-        "`%s` are in the time zone %s, which a Darts series cannot hold: their wall-clock time is "
-        "kept. Convert them to UTC first if clocks change within the series.",
-        name,
-        times.tz,
-    )
-    return times.tz_localize(None)
-
-
 def _checked_batch(series: Any) -> list[TimeSeries]:
     if not isinstance(series, Sequence) or not all(isinstance(s, TimeSeries) for s in series):
         raise TypeError(
@@ -451,7 +313,7 @@ def _checked_batch(series: Any) -> list[TimeSeries]:
 def _shared_grid(batch: list[TimeSeries]) -> Grid:
     """Return the grid of the series, and raise if they differ in what must agree."""
     first = batch[0]
-    grids = [Grid.from_series(s) or Grid(s.n_components, 1, 1) for s in batch]
+    grids = [grid_of(s) for s in batch]
     for i, (s, grid) in enumerate(zip(batch, grids, strict=True)):
         for name, got, expected in (
             ("grid", grid, grids[0]),

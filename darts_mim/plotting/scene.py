@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from darts import TimeSeries
 
-from darts_mim.grid import Grid
+from darts_mim.grid import Grid, grid_of
 from darts_mim.series import series_to_frames
+from darts_mim.times import time_span
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +54,17 @@ class Scene:
         shared = _times(actual).intersection(_times(forecast))
         if len(shared) == 0:
             raise ValueError(
-                f"`actual` and `forecast` must share time steps, got {_span(actual)} and "
-                f"{_span(forecast)}; pass the series that the forecast was made for"
+                f"`actual` and `forecast` must share time steps, got {time_span(actual)} and "
+                f"{time_span(forecast)}; pass the series that the forecast was made for"
             )
         n_before = int((_times(history) < shared[0]).sum())
         if n_before == 0:
             raise ValueError(
                 f"`history` must begin before the forecast's first step {shared[0]}, got "
-                f"{_span(history)}; pass the series that the model saw"
+                f"{time_span(history)}; pass the series that the model saw"
             )
         history = history[max(0, n_before - len(shared)) : n_before]
-        grid = _grid_of(actual)
+        grid = grid_of(actual)
         number = _channel_number(grid, channel)
         first_step = _count_steps(history.end_time(), shared[0], actual.freq)
         return cls(
@@ -95,16 +96,12 @@ def _check_alike(**series: TimeSeries) -> None:
             f"the series must have one frequency, got {frequencies}; resample them or give "
             f"them the same time axis"
         )
-    shapes = {name: _grid_of(one).shape for name, one in series.items()}
+    shapes = {name: grid_of(one).shape for name, one in series.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(
             f"the series must have one grid, got frames (C, H, W) of {shapes}; pass series of the "
             f"same frames, and make frames a series with `frames_to_series`"
         )
-
-
-def _grid_of(series: TimeSeries) -> Grid:
-    return Grid.from_series(series) or Grid(series.n_components, 1, 1)
 
 
 def _channel_number(grid: Grid, channel: int | str) -> int:
@@ -138,7 +135,3 @@ def _count_steps(start: Any, end: Any, freq: Any) -> int:
     if isinstance(freq, int):
         return int(end - start) // freq
     return len(pd.date_range(start, end, freq=freq)) - 1
-
-
-def _span(series: TimeSeries) -> str:
-    return f"{series.start_time()} to {series.end_time()}"

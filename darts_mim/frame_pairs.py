@@ -1,0 +1,153 @@
+"""The frames that a metric compares: two series brought to the same times, grid and range.
+
+Legend: T time, C channels, H height, W width, N = C*H*W components.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from darts import TimeSeries
+from darts.metrics.utils import _get_values_or_raise
+from numpy.typing import NDArray
+
+from darts_mim.grid import Grid, grid_of
+from darts_mim.times import time_span
+
+_BYTE_RANGE = 255.0
+_TOLERANCE = 1e-6  # of a range: what rounding in float32 may add to it
+_REMEDY = (
+    "pass the distance from the smallest to the largest value a frame can have, such as 1.0 or 255"
+)
+
+
+class PairedFrames(NamedTuple):
+    """What a score compares: the frames of two series, or a single frame of each."""
+
+    actual: NDArray[np.floating[Any]]  # ([T,] C, H, W)
+    predicted: NDArray[np.floating[Any]]  # ([T,] C, H, W)
+    observed: NDArray[np.bool_]  # ([T,] C, H, W), True where the actual value is known
+
+
+def pair_frames(
+    actual_series: Any,
+    pred_series: Any,
+    intersect: bool,
+    clip: tuple[float, float] | None,
+) -> PairedFrames:
+    """Bring two series, of which Darts' plumbing leaves one each, to frames of the same times."""
+    grid = _shared_grid(actual_series, pred_series)
+    if actual_series.is_stochastic:
+        raise ValueError(
+            f"`actual_series` must have one sample, got {actual_series.n_samples}; pass what "
+            "happened as `actual_series` and the forecast as `pred_series`, or reduce the samples "
+            "with `actual_series.median(axis=2)`"
+        )
+    # (T, N, samples) -> (T, N, 1), the median
+    values = _get_values_or_raise(actual_series, pred_series, intersect, q=([0.5], None))
+    actual, predicted = (grid.to_frames(value[..., 0]) for value in values)
+    if len(actual) != len(predicted):
+        raise ValueError(
+            f"`actual_series` has {len(actual)} frames and `pred_series` {len(predicted)}, "
+            "expected equally many; pass `intersect=True` to compare the times that both have"
+        )
+    if not len(actual):
+        raise ValueError(
+            f"`actual_series` ({time_span(actual_series)}) and `pred_series` "
+            f"({time_span(pred_series)}) have no time in common; pass the series that was "
+            "forecast, or `intersect=False` to compare position by position"
+        )
+    observed = ~np.isnan(actual)
+    if grid.mask is not None:
+        observed &= grid.mask
+    frames = PairedFrames(actual, predicted, observed)
+    return frames if clip is None else _clip(frames, *_checked_clip(clip))
+
+
+def fit_range(
+    frames: PairedFrames, data_range: float, quantize: bool
+) -> tuple[PairedFrames, float]:
+    """Check the range of the frames, make bytes of them if asked to; return both."""
+    data_range = checked_data_range(data_range)
+    smallest, largest = _extremes(frames)
+    if largest - smallest > data_range * (1.0 + _TOLERANCE):
+        raise ValueError(
+            f"the actual frames span {smallest:g} to {largest:g}, more than "
+            f"`data_range={data_range:g}`; pass the distance from the smallest to the largest "
+            "value a frame can have, such as data_range=255 for bytes, or scale the series"
+        )
+    if not quantize:
+        return frames, data_range
+    frames = _clip(frames, 0.0, data_range)
+    actual, predicted = (
+        np.trunc(np.clip(values, 0.0, data_range) * (_BYTE_RANGE / data_range))
+        for values in (frames.actual, frames.predicted)
+    )
+    return PairedFrames(actual, predicted, frames.observed), _BYTE_RANGE
+
+
+def check_positive_range(data_range: float | np.number[Any], remedy: str) -> None:
+    """Raise if `data_range` is not positive and finite; the message ends with `remedy`."""
+    if not (math.isfinite(data_range) and data_range > 0):
+        raise ValueError(f"`data_range` must be positive and finite, got {data_range!r}; {remedy}")
+
+
+def checked_data_range(data_range: Any) -> float:
+    """Return the range of a frame's values as a float, or raise if it is no positive number."""
+    if isinstance(data_range, bool) or not isinstance(data_range, int | float | np.number):
+        raise TypeError(
+            f"`data_range` must be a number, got {data_range!r} of type "
+            f"{type(data_range).__name__}; {_REMEDY}"
+        )
+    check_positive_range(data_range, _REMEDY)
+    return float(data_range)
+
+
+def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
+    if actual_series.n_components != pred_series.n_components:
+        raise ValueError(
+            f"`pred_series` has {pred_series.n_components} components and `actual_series` "
+            f"{actual_series.n_components}, expected equally many; forecast all components of the "
+            "grid, and samples rather than likelihood parameters"
+        )
+    actual, predicted = Grid.from_series(actual_series), Grid.from_series(pred_series)
+    if actual is None or predicted is None:
+        return actual or predicted or grid_of(actual_series)
+    if (actual.shape, actual.channel_names) != (predicted.shape, predicted.channel_names):
+        raise ValueError(
+            f"`pred_series` lies on another grid than `actual_series`: expected {actual}, got "
+            f"{predicted}; bring both to the same channels, rows and columns"
+        )
+    return actual
+
+
+def _checked_clip(clip: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(bound) for bound in clip)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`clip` must be two numbers (low, high), got {clip!r}; pass for example (0.0, 1.0)"
+        ) from error
+    if not low < high:
+        raise ValueError(f"`clip` must be (low, high) with low < high, got {clip!r}; swap them")
+    return low, high
+
+
+def _clip(frames: PairedFrames, low: float, high: float) -> PairedFrames:
+    """Clip the predictions to bounds that the actual frames keep to."""
+    smallest, largest = _extremes(frames)
+    slack = _TOLERANCE * (high - low)
+    if smallest < low - slack or largest > high + slack:
+        raise ValueError(
+            f"the actual frames lie in [{smallest:g}, {largest:g}], outside of the "
+            f"[{low:g}, {high:g}] that predictions would be clipped to; pass the bounds or the "
+            "`data_range` of your data, or scale the series"
+        )
+    return frames._replace(predicted=np.clip(frames.predicted, low, high))
+
+
+def _extremes(frames: PairedFrames) -> tuple[float, float]:
+    known = frames.actual[frames.observed]
+    return (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
