@@ -53,7 +53,7 @@ class ClipTrainingDataset(TorchTrainingDataset):
         If the clips are not of floats.
     ValueError
         If there is no clip, a chunk length is below 1, or a clip has another shape than the
-        first one or `grid`, or too few frames.
+        first one or `grid`, too few frames, or values that are not finite.
 
     Examples
     --------
@@ -114,6 +114,11 @@ class ClipTrainingDataset(TorchTrainingDataset):
             raise ValueError(
                 f"`clips` must all be of shape (T, {', '.join(map(str, frame_shape))}), got "
                 f"{clip.shape} in clip {index}; bring them to one layout (T, C, H, W) and one size"
+            )
+        if not np.isfinite(clip).all():
+            raise ValueError(
+                f"`clips` must be finite, got NaN or infinity in clip {index}; fill the gaps "
+                "first, or leave the clip out"
             )
         needed = self.input_chunk_length + self.output_chunk_length
         if len(clip) < needed:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
@@ -17,11 +17,11 @@ _ORDER_OPTIONS = frozenset({"sampler", "batch_sampler", "generator"})
 
 
 class _EpochOrder(Sampler[int]):
-    """The order of the samples in one epoch: a pure function of seed and epoch."""
+    """The order of the samples in one epoch: a pure function of a key and the epoch."""
 
-    def __init__(self, n_samples: int, *, seed: int, shuffle: bool) -> None:
+    def __init__(self, n_samples: int, *, key: tuple[int, ...], shuffle: bool) -> None:
         self.n_samples = n_samples
-        self.seed = seed
+        self.key = key
         self.shuffle = shuffle
         self.epoch = 0
         self.first = 0
@@ -32,13 +32,13 @@ class _EpochOrder(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order: Sequence[int] = range(self.n_samples)
         if self.shuffle:
-            generator = keyed_generator("order", self.seed, self.epoch)
-            order = torch.randperm(self.n_samples, generator=generator).tolist()
+            generator = keyed_generator("order", *self.key, self.epoch)
+            order = torch.randperm(self.n_samples, generator=generator, device="cpu").tolist()
         return iter(order[self.first :])
 
 
 class ResumableDataLoader(DataLoader[Any]):
-    """Data loader whose batches depend on seed and epoch alone, and that resumes mid-epoch.
+    """Data loader whose batches depend on a key and the epoch alone, and that resumes mid-epoch.
 
     Lightning keeps the state of a loader that has ``state_dict`` and ``load_state_dict`` in its
     checkpoints. Torch's own loader has neither, and draws each epoch's order from the global
@@ -48,8 +48,11 @@ class ResumableDataLoader(DataLoader[Any]):
     ----------
     dataset
         Data set with a length.
-    seed
-        Seed of the order, at least 0.
+    key
+        What the order depends on besides the epoch, such as the seed of the run.
+    current_epoch
+        Returns the number of the epoch that the next iterator is for. Lightning gives a loader
+        its state back mid-epoch alone; at the start of an epoch only the trainer knows which.
     shuffle
         Whether each epoch has an order of its own.
     limit_batches
@@ -62,23 +65,25 @@ class ResumableDataLoader(DataLoader[Any]):
         self,
         dataset: Dataset[Any],
         *,
-        seed: int,
+        key: tuple[int, ...],
+        current_epoch: Callable[[], int],
         shuffle: bool = True,
         limit_batches: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        self._order = _EpochOrder(len(dataset), seed=seed, shuffle=shuffle)  # type: ignore[arg-type]
+        self._order = _EpochOrder(len(dataset), key=key, shuffle=shuffle)  # type: ignore[arg-type]
+        self._current_epoch = current_epoch
         self._limit_batches = limit_batches
-        self._epoch, self._served = -1, 0
+        self._served = 0
         self._resumed_at: tuple[int, int] | None = None
-        super().__init__(dataset, sampler=self._order, **kwargs)
+        # Lightning rebuilds the loader with a sampler of its own for `overfit_batches`
+        super().__init__(dataset, **{"sampler": self._order, **kwargs})
 
     def __iter__(self) -> Any:
-        """Return an iterator over the next epoch, or over the rest of the one resumed."""
-        self._epoch, self._served = self._resumed_at or (self._epoch + 1, 0)
+        """Return an iterator over the current epoch, or over the rest of the one resumed."""
+        self._order.epoch, self._served = self._resumed_at or (self._current_epoch(), 0)
         self._resumed_at = None
-        self._order.epoch = self._epoch
-        self._order.first = self._served * self.batch_size  # type: ignore[operator]
+        self._order.first = self._served * cast(int, self.batch_size)
         return self._count(super().__iter__())
 
     def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
@@ -88,7 +93,7 @@ class ResumableDataLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch and the number of its batches served so far."""
-        return {"epoch": self._epoch, "served": self._served}
+        return {"epoch": self._order.epoch, "served": self._served}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue behind the last batch of a ``state_dict``, in the next epoch if it ended."""
@@ -103,36 +108,41 @@ class ResumableDataModule(TorchDataModule):
     """Darts' data module with a ``ResumableDataLoader`` for training.
 
     A custom ``sampler``, ``batch_sampler`` or ``generator`` in ``dataloader_kwargs`` keeps Darts'
-    loader, and so does distributed training, in which Lightning brings a sampler of its own.
+    loader. So does distributed training, in which Lightning brings a sampler of its own, whose
+    order does not depend on ``random_state``.
 
     Parameters
     ----------
     data_module
         The data module that Darts set up.
-    seed
-        Seed of the training order, at least 0.
+    key
+        What the training order depends on besides the epoch.
     """
 
-    def __init__(self, data_module: TorchDataModule, *, seed: int) -> None:
+    def __init__(self, data_module: TorchDataModule, *, key: tuple[int, ...]) -> None:
         super().__init__(
             train_dataset=data_module.train_dataset,
             val_dataset=data_module.val_dataset,
             batch_size=data_module.batch_size,
             dataloader_kwargs={**data_module.dataloader_kwargs, "shuffle": data_module.shuffle},
         )
-        self.seed = seed
+        self.key = key
 
     def train_dataloader(self) -> Any:
         """Return the loader of the training data."""
-        is_distributed = self.trainer is not None and self.trainer.world_size > 1
+        trainer = self.trainer
         has_own_order = not _ORDER_OPTIONS.isdisjoint(self.dataloader_kwargs)
-        if self.train_dataset is None or is_distributed or has_own_order:
+        if self.train_dataset is None or trainer is None or has_own_order:
+            return super().train_dataloader()
+        if trainer.world_size > 1:
             return super().train_dataloader()
         return ResumableDataLoader(
             self.train_dataset,
-            seed=self.seed,
+            key=self.key,
+            # unlike `trainer.current_epoch`, right already while a checkpoint is being restored
+            current_epoch=lambda: cast(Any, trainer.fit_loop.epoch_progress.current).processed,
             shuffle=self.shuffle,
-            limit_batches=self.trainer.limit_train_batches if self.trainer else 1.0,
+            limit_batches=trainer.limit_train_batches,
             batch_size=self.batch_size,
             **self.dataloader_kwargs,
         )

@@ -8,26 +8,22 @@ from typing import Any
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.grid import Grid
-from darts_mim.models.base import GridForecastingModel, GridForecastingModule
-from darts_mim.nn.recurrent import MIMNetwork, check_network_options
+from darts_mim.models.base import GridForecastingModel
+from darts_mim.models.module import GridForecastingModule
+from darts_mim.nn.checks import NetworkOptions, check_patch_fits, checked_options
+from darts_mim.nn.recurrent import MIMNetwork
 from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = ["MIMModel"]
 
 
 class _MIMModule(GridForecastingModule):
-    """Lightning module of ``MIMModel``, which documents the options."""
+    """Lightning module of ``MIMModel``, which documents the network's options."""
 
     def __init__(
         self,
         grid_shape: tuple[int, int, int],
-        hidden_channels: Sequence[int],
-        kernel_size: int,
-        patch_size: int,
-        layer_norm: bool,
-        forget_bias: float,
-        nonstationary_unit: bool,
-        stationary_unit: bool,
+        network_options: NetworkOptions,
         scheduled_sampling: ScheduledSampling | None,
         seed: int,
         **kwargs: Any,
@@ -35,16 +31,7 @@ class _MIMModule(GridForecastingModule):
         super().__init__(
             grid_shape=grid_shape, scheduled_sampling=scheduled_sampling, seed=seed, **kwargs
         )
-        self.network = MIMNetwork(
-            self.grid.channels,
-            hidden_channels,
-            kernel_size=kernel_size,
-            patch_size=patch_size,
-            layer_norm=layer_norm,
-            forget_bias=forget_bias,
-            nonstationary_unit=nonstationary_unit,
-            stationary_unit=stationary_unit,
-        )
+        self.network = MIMNetwork(self.grid.channels, **network_options)
 
 
 class MIMModel(GridForecastingModel):
@@ -151,43 +138,29 @@ class MIMModel(GridForecastingModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(grid)
-        check_network_options(
+        self.network_options = checked_options(
             hidden_channels=hidden_channels,
             kernel_size=kernel_size,
             patch_size=patch_size,
+            layer_norm=layer_norm,
+            forget_bias=forget_bias,
             nonstationary_unit=nonstationary_unit,
             stationary_unit=stationary_unit,
         )
+        # Darts compares them as they were given when weights are loaded: (4, 4) is not [4, 4]
+        self.model_params.update(self.network_options)
         if not isinstance(scheduled_sampling, ScheduledSampling | None):
             raise TypeError(
                 "`scheduled_sampling` must be a darts_mim.ScheduledSampling or None, got "
                 f"{type(scheduled_sampling).__name__}; use ScheduledSampling.linear(steps=...)"
             )
-        self.hidden_channels = tuple(hidden_channels)
-        self.kernel_size = kernel_size
-        self.patch_size = patch_size
-        self.layer_norm = layer_norm
-        self.forget_bias = forget_bias
-        self.nonstationary_unit = nonstationary_unit
-        self.stationary_unit = stationary_unit
         self.scheduled_sampling = scheduled_sampling
 
     def _create_model(self, train_sample: TorchTrainingSample) -> _MIMModule:
         params = self._module_params(train_sample)
-        _, height, width = params["grid_shape"]
-        if self.patch_size > min(height, width):
-            raise ValueError(
-                f"`patch_size={self.patch_size}` is larger than the {height}x{width} grid; use "
-                f"at most {min(height, width)}"
-            )
+        check_patch_fits(self.network_options["patch_size"], *params["grid_shape"][1:])
         return _MIMModule(
-            hidden_channels=self.hidden_channels,
-            kernel_size=self.kernel_size,
-            patch_size=self.patch_size,
-            layer_norm=self.layer_norm,
-            forget_bias=self.forget_bias,
-            nonstationary_unit=self.nonstationary_unit,
-            stationary_unit=self.stationary_unit,
+            network_options=self.network_options,
             scheduled_sampling=self.scheduled_sampling,
             **params,
         )

@@ -6,9 +6,10 @@ the layer. The letters are the paper's: h hidden state, c cell state, m spatiote
 n state of MIM-N, s state of MIM-S, d difference of two hidden states; g, i, f, o are gates, and
 the gates that the paper marks with a prime carry the suffix ``_m`` here.
 
-All convolutions that read the same tensor run as one. Layer normalisation acts on the output of
-each, over (C, H, W) with a gain and a bias per channel, so that no parameter depends on the
-resolution.
+All gates that read the same tensor share one convolution, and the output gate reads C and M side
+by side. Layer normalisation acts on the output of each such convolution, over all its gates and
+(H, W), as in the authors' released code, with a gain and a bias per channel: no parameter depends
+on the resolution.
 
 References
 ----------
@@ -21,10 +22,12 @@ References
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from darts_mim.nn.gates import GateConvolution, HiddenOutput, SpatiotemporalMemory
 
 __all__ = [
     "MIMBlock",
@@ -44,117 +47,12 @@ class STLSTMState(NamedTuple):
 
 
 class MIMBlockState(NamedTuple):
-    """State of a MIM block, each (B, C, H, W); ``None`` for a unit that the block lacks."""
+    """State of a MIM block, each (B, C, H, W); that of a unit which it lacks stays zero."""
 
     h: Tensor
     c: Tensor
-    n: Tensor | None
-    s: Tensor | None
-
-
-class GateConvolution(nn.Module):
-    """Convolve one tensor to the pre-activations of several gates.
-
-    Parameters
-    ----------
-    in_channels
-        Channels of the tensor read.
-    hidden_channels
-        Channels C of each gate.
-    n_gates
-        Number of gates.
-    kernel_size
-        Side of the square kernel, odd.
-    layer_norm
-        Whether to normalise the output over (channels, H, W).
-    bias
-        Whether to add a bias without layer normalisation (which brings its own). An equation
-        sums several convolutions and has one bias: its first convolution carries it.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        n_gates: int,
-        kernel_size: int,
-        *,
-        layer_norm: bool,
-        bias: bool = False,
-    ) -> None:
-        super().__init__()
-        self.n_gates = n_gates
-        self.convolution = nn.Conv2d(
-            in_channels,
-            n_gates * hidden_channels,
-            kernel_size,
-            padding=kernel_size // 2,
-            bias=bias and not layer_norm,
-        )
-        self.norm: nn.GroupNorm | nn.Identity = (
-            nn.GroupNorm(1, n_gates * hidden_channels) if layer_norm else nn.Identity()
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return ``n_gates`` tensors of shape (B, C, H, W) for ``x`` (B, in_channels, H, W)."""
-        gates: Tensor = self.norm(self.convolution(x))
-        return gates.chunk(self.n_gates, dim=1)
-
-    @torch.no_grad()
-    def add_bias(self, gate: int, value: float) -> None:
-        """Add a constant to the initial bias of one gate, counted from 0."""
-        layer = self.norm if isinstance(self.norm, nn.GroupNorm) else self.convolution
-        cast(Tensor, layer.bias).chunk(self.n_gates)[gate].add_(value)
-
-
-class SpatiotemporalMemory(nn.Module):
-    """Update the memory M that travels through all layers.
-
-    M[t,l] = f_m . M[t,l-1] + i_m . g_m, each gate the sum of the input's share and of a
-    convolution of M[t,l-1].
-
-    Parameters
-    ----------
-    hidden_channels, kernel_size, layer_norm
-        As for ``STLSTMCell``.
-    """
-
-    def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
-        super().__init__()
-        self.from_memory = GateConvolution(
-            hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm
-        )
-
-    def forward(self, g_x: Tensor, i_x: Tensor, f_x: Tensor, m: Tensor) -> Tensor:
-        """Return the updated memory; all tensors are (B, C, H, W)."""
-        g_m, i_m, f_m = self.from_memory(m)
-        return torch.sigmoid(f_x + f_m) * m + torch.sigmoid(i_x + i_m) * torch.tanh(g_x + g_m)
-
-
-class HiddenOutput(nn.Module):
-    """Read the hidden state out of the two memories.
-
-    o = s(o_x + o_h + Wo * [C, M]) and H = o . tanh(W1x1 * [C, M]); Wo stands for the paper's
-    Wco and Wmo side by side.
-
-    Parameters
-    ----------
-    hidden_channels, kernel_size, layer_norm
-        As for ``STLSTMCell``.
-    """
-
-    def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
-        super().__init__()
-        self.from_memories = GateConvolution(
-            2 * hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
-        )
-        self.merge = nn.Conv2d(2 * hidden_channels, hidden_channels, kernel_size=1, bias=False)
-
-    def forward(self, o: Tensor, c: Tensor, m: Tensor) -> Tensor:
-        """Return the hidden state for the output gate's partial sum ``o``; all (B, C, H, W)."""
-        memories = torch.cat([c, m], dim=1)
-        (o_memories,) = self.from_memories(memories)
-        return torch.sigmoid(o + o_memories) * torch.tanh(self.merge(memories))
+    n: Tensor
+    s: Tensor
 
 
 class STLSTMCell(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from darts_mim.nn.cells import MIMBlock, MIMBlockState, STLSTMCell, STLSTMState
+from darts_mim.nn.checks import check_patch_fits, checked_integer, checked_options
 from darts_mim.nn.patches import fold_patches, unfold_patches
 
 __all__ = ["MIMNetwork", "MIMState", "unroll"]
@@ -41,8 +42,7 @@ def unroll(
     horizon
         Number of frames to predict after the context, at least 1.
     future
-        True frames of the horizon, of shape (B, horizon, C, H, W); needed where ``feed_true``
-        asks for one of them, and read nowhere else.
+        True frames of the horizon, of shape (B, horizon, C, H, W); needed beside ``feed_true``.
     feed_true
         Booleans of shape (B, T + horizon - 2): which input frames, from the second one on, are
         true ones rather than the network's own predictions. By default all frames of the
@@ -117,6 +117,8 @@ class MIMNetwork(nn.Module):
 
     Raises
     ------
+    TypeError
+        If a parameter is of a wrong type.
     ValueError
         If a parameter is out of its range.
 
@@ -148,36 +150,37 @@ class MIMNetwork(nn.Module):
         stationary_unit: bool = True,
     ) -> None:
         super().__init__()
-        check_network_options(
-            in_channels=in_channels,
+        options = checked_options(
             hidden_channels=hidden_channels,
             kernel_size=kernel_size,
             patch_size=patch_size,
+            layer_norm=layer_norm,
+            forget_bias=forget_bias,
             nonstationary_unit=nonstationary_unit,
             stationary_unit=stationary_unit,
         )
-        self.in_channels = in_channels
-        self.hidden_channels = tuple(hidden_channels)
-        self.patch_size = patch_size
+        self.in_channels = checked_integer("in_channels", in_channels)
+        self.hidden_channels = options["hidden_channels"]
+        self.patch_size = options["patch_size"]
 
-        patch_channels = in_channels * patch_size**2
+        patch_channels = self.in_channels * self.patch_size**2
         widths = self.hidden_channels
         self.bottom = STLSTMCell(
             patch_channels,
             widths[0],
-            kernel_size,
-            layer_norm=layer_norm,
-            forget_bias=forget_bias,
+            options["kernel_size"],
+            layer_norm=options["layer_norm"],
+            forget_bias=options["forget_bias"],
         )
         self.blocks = nn.ModuleList(
             MIMBlock(
                 below,
                 width,
-                kernel_size,
-                layer_norm=layer_norm,
-                forget_bias=forget_bias,
-                nonstationary_unit=nonstationary_unit,
-                stationary_unit=stationary_unit,
+                options["kernel_size"],
+                layer_norm=options["layer_norm"],
+                forget_bias=options["forget_bias"],
+                nonstationary_unit=options["nonstationary_unit"],
+                stationary_unit=options["stationary_unit"],
             )
             for below, width in pairwise(widths)
         )
@@ -279,22 +282,22 @@ class MIMNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If ``context`` has not the shape (B, T, C, H, W) with this network's C, a frame is
-            smaller than a patch, or ``horizon`` is not positive.
+            If a tensor is not of its shape, a frame is smaller than a patch, ``horizon`` is not
+            positive, or ``future`` is missing beside ``feed_true``.
         """
-        if context.ndim != 5 or context.shape[2] != self.in_channels or context.shape[1] < 1:
-            raise ValueError(
-                f"`context` must have the shape (B, T, {self.in_channels}, H, W) with at least "
-                f"one frame, got {tuple(context.shape)}"
-            )
-        if horizon < 1:
-            raise ValueError(f"`horizon` must be at least 1 frame, got {horizon}")
-        height, width = context.shape[-2:]
-        if self.patch_size > min(height, width):
-            raise ValueError(
-                f"`patch_size={self.patch_size}` is larger than the {height}x{width} frames; use "
-                f"at most {min(height, width)}"
-            )
+        _check_shape("context", context, "BTCHW", (None, None, self.in_channels, None, None))
+        checked_integer("horizon", horizon)
+        b, length, channels, height, width = context.shape
+        check_patch_fits(self.patch_size, height, width)
+        if future is not None:
+            _check_shape("future", future, "BTCHW", (b, horizon, channels, height, width))
+        if feed_true is not None:
+            _check_shape("feed_true", feed_true, "BT", (b, length + horizon - 2))
+            if future is None and horizon > 1:
+                raise ValueError("`feed_true` needs the true frames of the horizon as `future`")
+        if state is not None:
+            rows, columns = -(-height // self.patch_size), -(-width // self.patch_size)
+            _check_shape("state.m", state.m, "BCHW", (b, self.hidden_channels[-1], rows, columns))
         return unroll(self.step, context, horizon, future=future, feed_true=feed_true, state=state)
 
     def _read_out(self, h: Tensor) -> Tensor:
@@ -304,39 +307,12 @@ class MIMNetwork(nn.Module):
         return patches
 
 
-def check_network_options(
-    *,
-    in_channels: int = 1,
-    hidden_channels: Sequence[int],
-    kernel_size: int,
-    patch_size: int,
-    nonstationary_unit: bool,
-    stationary_unit: bool,
-) -> None:
-    """Check the options of a ``MIMNetwork``, which documents them.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of its range.
-    """
-    if in_channels < 1:
-        raise ValueError(f"`in_channels` must be at least 1, got {in_channels}")
-    if len(hidden_channels) < 2 or min(hidden_channels) < 1:
-        raise ValueError(
-            "`hidden_channels` must give at least two layers (an ST-LSTM and MIM blocks) of at "
-            f"least 1 channel each, got {tuple(hidden_channels)}; the paper's network is "
-            "(64, 64, 64, 64)"
-        )
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(
-            f"`kernel_size` must be odd and positive, so that a convolution keeps the size of "
-            f"the grid, got {kernel_size}; use 3 or 5"
-        )
-    if patch_size < 1:
-        raise ValueError(f"`patch_size` must be at least 1 pixel, got {patch_size}")
-    if not (nonstationary_unit or stationary_unit):
-        raise ValueError(
-            "`nonstationary_unit` and `stationary_unit` cannot both be False: the paper's "
-            "ablations remove one unit of the MIM block, not both"
-        )
+def _check_shape(name: str, tensor: Tensor, legend: str, shape: tuple[int | None, ...]) -> None:
+    """Refuse a tensor of another shape, in which None stands for any size of at least 1."""
+    sizes = tuple(tensor.shape)
+    fits = len(sizes) == len(shape) and all(
+        size >= 1 and expected in (None, size) for size, expected in zip(sizes, shape, strict=True)
+    )
+    if not fits:
+        expected = ", ".join(str(n or letter) for letter, n in zip(legend, shape, strict=True))
+        raise ValueError(f"`{name}` must have the shape ({expected}), none of them 0, got {sizes}")

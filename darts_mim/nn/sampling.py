@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from darts_mim.nn.checks import checked_integer, checked_number
 from darts_mim.nn.seeding import keyed_generator
 
 __all__ = ["Schedule", "ScheduledSampling"]
@@ -40,7 +41,7 @@ class Schedule:
     shape
         One of ``"constant"``, ``"linear"``, ``"exponential"`` and ``"sigmoid"``.
     start
-        Probability before the decay begins, in [0, 1].
+        Probability from which the schedule moves away, in [0, 1].
     end
         Probability that the schedule moves to, in [0, 1].
     steps
@@ -53,6 +54,8 @@ class Schedule:
 
     Raises
     ------
+    TypeError
+        If a parameter is of a wrong type.
     ValueError
         If a parameter is out of its range.
 
@@ -77,15 +80,15 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.shape not in _SHAPES:
             raise ValueError(f"`shape` must be one of {_SHAPES}, got {self.shape!r}")
-        for name in ("start", "end"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(
-                    f"`{name}` must be a probability in [0, 1], got {getattr(self, name)}"
-                )
-        if self.steps < 1:
-            raise ValueError(f"`steps` must be at least 1, got {self.steps}")
-        if self.begin < 0:
-            raise ValueError(f"`begin` must be at least 0, got {self.begin}")
+        values = {
+            "start": checked_number("start", self.start, 0.0, 1.0),
+            "end": checked_number("end", self.end, 0.0, 1.0),
+            "steps": checked_integer("steps", self.steps),
+            "begin": checked_integer("begin", self.begin, least=0),
+            "until": None if self.until is None else checked_integer("until", self.until, least=0),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
         if self.until is not None and self.until < self.begin:
             raise ValueError(
                 f"`until` must not lie before `begin` ({self.begin}), got {self.until}"
@@ -213,7 +216,9 @@ class ScheduledSampling:
             context=Schedule("exponential", 0.5, 1.0, steps, begin, until),
         )
 
-    def draw(self, step: int, *, batch: int, context: int, horizon: int, seed: int) -> Tensor:
+    def draw(
+        self, step: int, *, batch: int, context: int, horizon: int, key: tuple[int, ...]
+    ) -> Tensor:
         """Draw which input frames are true at an optimizer step.
 
         A pure function of its arguments. The first frame of the context has no prediction to
@@ -228,8 +233,9 @@ class ScheduledSampling:
             Number of sequences B.
         context, horizon
             Numbers of frames, each at least 1.
-        seed
-            Seed of the run.
+        key
+            What else the draws depend on: the seed of the run, and what tells apart batches that
+            are drawn for at the same step.
 
         Returns
         -------
@@ -237,8 +243,10 @@ class ScheduledSampling:
             Booleans of shape (B, context + horizon - 2) on the CPU, ``True`` for a true frame.
         """
         probability = torch.tensor(
-            [self.context(step)] * (context - 1) + [self.horizon(step)] * (horizon - 1)
+            [self.context(step)] * (context - 1) + [self.horizon(step)] * (horizon - 1),
+            device="cpu",
         )
-        generator = keyed_generator("scheduled sampling", seed, step)
-        draws = torch.rand(batch, context + horizon - 2, generator=generator)
+        generator = keyed_generator("scheduled sampling", *key, step)
+        size = (batch, context + horizon - 2)
+        draws = torch.rand(size, generator=generator, device="cpu")
         return draws < probability

@@ -34,4 +34,4 @@ def keyed_generator(*key: int | str) -> torch.Generator:
     (True, False)
     """
     digest = hashlib.blake2b(repr(key).encode(), digest_size=4).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little"))

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 import torchmetrics
 from darts import TimeSeries, concatenate
 from darts.dataprocessing.transformers import Scaler
-from darts.utils.data import SequentialTorchTrainingDataset
+from darts.utils.data import SequentialTorchInferenceDataset, SequentialTorchTrainingDataset
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 
 from darts_mim import (
@@ -24,6 +25,7 @@ from darts_mim import (
     series_to_frames,
 )
 from darts_mim.datasets import ClipTrainingDataset
+from darts_mim.nn import Schedule
 
 LENGTH, CHANNELS, HEIGHT, WIDTH = 24, 2, 5, 6
 TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
@@ -247,26 +249,47 @@ def losses_by_hand(model: MIMModel, frames: np.ndarray) -> tuple[float, float]:
     return error.mean().item(), error[:, -3:].mean().item()
 
 
-@pytest.mark.parametrize("instance_norm", [False, True])
-def test_training_counts_every_next_frame_and_validation_the_horizon(instance_norm: bool) -> None:
+def test_training_counts_every_next_frame_and_validation_the_horizon() -> None:
     clips = np.stack([make_frames(7, seed) for seed in range(4)])
-    model = make_model(
-        optimizer_kwargs={"lr": 0.0},
-        torch_metrics=torchmetrics.MeanSquaredError(),
-        use_reversible_instance_norm=instance_norm,
-        # normalised truth must be that of the context: teacher forcing shows it in the loss
-        scheduled_sampling=None,
-    )
+    model = make_model(optimizer_kwargs={"lr": 0.0}, torch_metrics=torchmetrics.MeanSquaredError())
     data = ClipTrainingDataset(clips, 4, 3)
     model.fit_from_dataset(data, val_dataset=data)
     logged = {name: value.item() for name, value in model.trainer.logged_metrics.items()}
-    if not instance_norm:
-        every, horizon = losses_by_hand(model, clips)
-        assert logged["train_loss"] == pytest.approx(every, rel=1e-4)
-        assert logged["val_loss"] == pytest.approx(horizon, rel=1e-4)
-    assert logged["val_MeanSquaredError"] == pytest.approx(logged["val_loss"], rel=1e-4)
-    assert logged["train_MeanSquaredError"] == pytest.approx(logged["val_loss"], rel=1e-4)
-    assert logged["train_loss"] != pytest.approx(logged["val_loss"], rel=1e-4)
+    every, horizon = losses_by_hand(model, clips)
+    assert every != pytest.approx(horizon, rel=1e-3)
+    assert logged["train_loss"] == pytest.approx(every, rel=1e-4)
+    for name in ("val_loss", "val_MeanSquaredError", "train_MeanSquaredError"):
+        assert logged[name] == pytest.approx(horizon, rel=1e-4)
+
+
+def test_the_loss_compares_frames_in_the_units_of_the_series() -> None:
+    clips = 50 + 10 * np.stack([make_frames(7, seed) for seed in range(4)])
+    model = make_model(optimizer_kwargs={"lr": 0.0}, use_reversible_instance_norm=True)
+    model.fit_from_dataset(ClipTrainingDataset(clips, 4, 3))
+    context = clips[:, :4]
+    mean, deviation = (
+        context.mean(1, keepdims=True),
+        np.sqrt(context.var(1, keepdims=True) + 1e-5),
+    )
+    with torch.no_grad():
+        normal, _ = model.model.network(torch.from_numpy((context - mean) / deviation), horizon=3)
+    expected = np.mean((normal.numpy() * deviation + mean - clips[:, 1:]) ** 2)
+    assert model.trainer.logged_metrics["train_loss"].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_component_s_context_weighs_what_its_horizon_weighs() -> None:
+    rng = np.random.default_rng(0)
+    series = make_series(length=7)
+    weight = rng.random((7, CHANNELS * HEIGHT * WIDTH)).astype(np.float32)
+    model = make_model(optimizer_kwargs={"lr": 0.0})
+    model.fit(series, sample_weight=TimeSeries.from_values(weight))
+    clip = torch.from_numpy(make_frames(7)[None].copy())
+    with torch.no_grad():
+        predicted, _ = model.model.network(clip[:, :4], horizon=3)
+    error = ((predicted - clip[:, 1:]) ** 2).flatten(2)[0].numpy()
+    weights = np.concatenate([np.tile(weight[4:].mean(0), (3, 1)), weight[4:]])
+    expected = np.mean(error * weights)
+    assert model.trainer.logged_metrics["train_loss"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_equal_sample_weights_change_nothing_but_the_scale() -> None:
@@ -362,6 +385,59 @@ def test_random_state_makes_runs_repeat(sampling: ScheduledSampling | None) -> N
     assert not torch.equal(weights(first), weights(other))
 
 
+class BatchLog(pl.Callback):
+    """Note the first value of each sequence of each training batch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[list[float]] = []
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.epochs.append([])
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, *_: Any) -> None:
+        self.epochs[-1] += batch.past_target[:, 0, 0].tolist()
+
+
+def orders(model: MIMModel, n_fits: int = 1, **trainer: Any) -> list[list[float]]:
+    """Return the order of the samples in each epoch of each fit."""
+    log = BatchLog()
+    for _ in range(n_fits):
+        options = {**TRAINER, "logger": False, "enable_checkpointing": False, "max_epochs": 2}
+        model.fit(make_series(), trainer=pl.Trainer(callbacks=[log], **{**options, **trainer}))
+    return log.epochs
+
+
+def test_the_order_of_training_follows_random_state_and_changes_every_epoch() -> None:
+    first, again, other = (orders(make_model(random_state=state)) for state in (1, 1, 2))
+    assert first == again
+    assert first[0] != first[1]
+    assert first[0] != other[0]
+    assert sorted(first[0]) == sorted(first[1]) == sorted(other[0])
+
+
+def test_every_fit_and_every_rebuilt_loader_has_orders_of_its_own() -> None:
+    for epochs in (
+        orders(make_model(), n_fits=2),
+        orders(make_model(), max_epochs=4, reload_dataloaders_every_n_epochs=1),
+    ):
+        assert len({tuple(epoch) for epoch in epochs}) == len(epochs) == 4
+
+
+def test_batches_of_one_optimizer_step_draw_for_themselves() -> None:
+    sampling = ScheduledSampling(horizon=Schedule("constant", start=0.5))
+    options = {"scheduled_sampling": sampling, "trainer": {"accumulate_grad_batches": 3}}
+    fed = [call["feed_true"] for call in fit_recorded(twelve_clips(), **options)]
+    fed = [draws for draws in fed if draws is not None]
+    assert len(fed) == 3
+    assert not torch.equal(fed[0], fed[1])
+    assert not torch.equal(fed[1], fed[2])
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit but enabled train dataloader shuffl")
+def test_lightning_overfits_single_batches() -> None:
+    make_model(trainer={"overfit_batches": 2}).fit(make_series())
+
+
 # --- saving, loading, resuming ------------------------------------------------------------------
 
 LOAD_AND_PREDICT = """
@@ -443,30 +519,31 @@ def stop_after(n_steps: int, path: Path) -> Callable[..., None]:
     return hook
 
 
+RESUME: dict[str, Any] = {
+    "scheduled_sampling": ScheduledSampling.reverse(begin=2, until=12, steps=4),
+    "lr_scheduler_cls": torch.optim.lr_scheduler.StepLR,
+    "lr_scheduler_kwargs": {"step_size": 1, "gamma": 0.8},
+    "save_checkpoints": True,
+}
+
+
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
-@pytest.mark.parametrize("n_steps", [1, 4, 5, 7, 10])  # of 5 steps in an epoch
-@pytest.mark.parametrize("limit", [None, 3])
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_steps: int, limit: int | None
+@pytest.mark.parametrize("n_steps", [1, 5, 7, 10])  # of 5 steps in an epoch
+@pytest.mark.parametrize("trainer", [{}, {"limit_train_batches": 3}, {"limit_train_batches": 0.5}])
+def test_a_run_resumed_at_any_step_ends_like_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_steps: int, trainer: dict[str, Any]
 ) -> None:
     series = make_series()
-    options: dict[str, Any] = {
-        "scheduled_sampling": ScheduledSampling.reverse(begin=2, until=12, steps=4),
-        "lr_scheduler_cls": torch.optim.lr_scheduler.StepLR,
-        "lr_scheduler_kwargs": {"step_size": 1, "gamma": 0.8},
-        "n_epochs": 10,
-        "work_dir": str(tmp_path),
-        "save_checkpoints": True,
-        "trainer": {"max_steps": 13, "limit_train_batches": limit},
-    }
+    options = {**RESUME, "work_dir": str(tmp_path), "n_epochs": -1}
+    options["trainer"] = {"max_steps": 13, **trainer}
     whole = make_model(model_name="whole", **options).fit(series)
 
     parted = make_model(model_name="parted", **options)
     checkpoint = tmp_path / "parted" / "checkpoints" / "at.ckpt"
     with monkeypatch.context() as patch:
-        module = "darts_mim.models.base.GridForecastingModule.on_train_batch_end"
-        patch.setattr(module, stop_after(n_steps, checkpoint), raising=False)
+        hook = "darts_mim.models.module.GridForecastingModule.on_train_batch_end"
+        patch.setattr(hook, stop_after(n_steps, checkpoint), raising=False)
         with pytest.raises(InterruptError):
             parted.fit(series)
     resumed = MIMModel.load_from_checkpoint(
@@ -476,6 +553,48 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed.fit(series)
     assert resumed.trainer.global_step == whole.trainer.global_step == 13
     assert torch.equal(weights(resumed), weights(whole))
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+@pytest.mark.parametrize("best", [True, False])
+@pytest.mark.parametrize("trainer", [{}, {"accumulate_grad_batches": 2}])
+def test_a_run_resumed_from_dart_s_own_checkpoints_ends_like_an_uninterrupted_one(
+    tmp_path: Path, best: bool, trainer: dict[str, Any]
+) -> None:
+    series, val_series = make_series(), make_series(length=9, seed=1) if best else None
+    options = {**RESUME, "work_dir": str(tmp_path), "n_epochs": 4, "trainer": trainer}
+    whole = make_model(model_name="whole", **options).fit(series, val_series=val_series)
+    make_model(model_name="parted", **options).fit(series, val_series=val_series, epochs=2)
+    resumed = MIMModel.load_from_checkpoint("parted", work_dir=str(tmp_path), best=best)
+    resumed.fit(series, val_series=val_series, epochs=4)
+    assert resumed.trainer.global_step == whole.trainer.global_step
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_numpy_numbers_as_options_save_and_load(tmp_path: Path) -> None:
+    model = make_model(
+        kernel_size=np.int64(3),
+        hidden_channels=np.array([4, 3]),
+        forget_bias=np.float64(0.5),
+        scheduled_sampling=ScheduledSampling.linear(np.int64(5)),  # type: ignore[arg-type]
+    ).fit(make_series())
+    model.save(str(tmp_path / "model.pt"))
+    loaded = MIMModel.load(str(tmp_path / "model.pt"))
+    np.testing.assert_array_equal(values(loaded.predict(n=2)), values(model.predict(n=2)))
+
+
+def test_weights_move_to_a_grid_of_another_size(fitted: MIMModel, tmp_path: Path) -> None:
+    fitted.save(str(tmp_path / "model.pt"))
+    other = make_model(grid=Grid(CHANNELS, 9, 7), hidden_channels=[4, 3])
+    other.load_weights(str(tmp_path / "model.pt"))
+    frames = np.random.default_rng(0).random((6, CHANNELS, 9, 7), dtype=np.float32)
+    forecast = series_to_frames(other.predict(n=5, series=frames_to_series(frames)))
+    with torch.no_grad():
+        expected, _ = fitted.model.network(torch.from_numpy(frames[None, -4:]), horizon=5)
+    np.testing.assert_allclose(forecast, expected[0, -5:], rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="`grid` has 1 channels, but the weights are for 2"):
+        make_model(grid=Grid(1, 9, 7)).load_weights(str(tmp_path / "model.pt"))
 
 
 # --- the grid -----------------------------------------------------------------------------------
@@ -550,11 +669,12 @@ def test_a_gap_that_no_forecast_reads_does_no_harm(fitted: MIMModel) -> None:
     ("options", "error", "message"),
     [
         ({"kernel_size": 4}, ValueError, "`kernel_size` must be odd"),
-        ({"kernel_size": 0}, ValueError, "`kernel_size` must be odd and positive.*got 0"),
-        ({"patch_size": -2}, ValueError, "`patch_size` must be at least 1 pixel, got -2"),
+        ({"kernel_size": 0}, ValueError, "`kernel_size` must be at least 1, got 0"),
+        ({"patch_size": -2}, ValueError, "`patch_size` must be at least 1, got -2"),
         ({"hidden_channels": (4,)}, ValueError, "`hidden_channels` must give at least two layers"),
-        ({"hidden_channels": (4, -1)}, ValueError, "at least 1 channel each"),
-        ({"input_chunk_length": 0}, ValueError, "`input_chunk_length` must be an integer of at"),
+        ({"hidden_channels": (4, -1)}, ValueError, "`hidden_channels` must be at least 1, got -1"),
+        ({"input_chunk_length": 0}, ValueError, "`input_chunk_length` must be at least 1, got 0"),
+        ({"input_chunk_length": 2.5}, TypeError, "`input_chunk_length` must be an integer"),
         ({"output_chunk_length": -3}, ValueError, "`output_chunk_length` must be.*got -3"),
         ({"output_chunk_shift": -1}, ValueError, "`output_chunk_shift` must be.*at least 0"),
         ({"nonstationary_unit": False, "stationary_unit": False}, ValueError, "cannot both be"),
@@ -607,3 +727,76 @@ def test_series_joined_in_time_keep_their_grid() -> None:
     series = make_series()
     joined = concatenate([series[:10], series[10:]])
     assert make_model().fit(joined).grid == Grid(CHANNELS, HEIGHT, WIDTH)
+
+
+def test_a_refused_series_leaves_the_model_as_it_was() -> None:
+    model = make_model()
+    frames = make_frames()
+    frames[3] = np.nan
+    with pytest.raises(ValueError, match="must be finite"):
+        model.fit(frames_to_series(frames))
+    assert model.grid is None
+    assert model.training_series is None
+    model.fit(make_series())
+    turned = frames_to_series(make_frames().transpose(0, 1, 3, 2))
+    with pytest.raises(ValueError, match="the model's grid is"):
+        model.fit(turned)
+    assert Grid.from_series(model.predict(n=2)) == Grid(CHANNELS, HEIGHT, WIDTH)
+
+
+def test_components_in_another_order_are_refused() -> None:
+    series = make_series()
+    turned = series[list(reversed(series.components))]
+    for grid in (None, Grid(CHANNELS, HEIGHT, WIDTH)):
+        with pytest.raises(ValueError, match="in another order"):
+            make_model(grid=grid).fit(series).predict(n=2, series=turned)
+        with pytest.raises(ValueError, match="in another order"):
+            make_model(grid=grid).fit(turned)
+
+
+def test_a_data_set_of_other_chunk_lengths_is_refused(fitted: MIMModel) -> None:
+    clips = np.stack([make_frames(7, seed) for seed in range(4)])
+    right, wrong = ClipTrainingDataset(clips, 4, 3), ClipTrainingDataset(clips, 3, 4)
+    message = "`past_target` of the data set has 3 frames, but the model is for 4"
+    with pytest.raises(ValueError, match=message):
+        make_model().fit_from_dataset(wrong)
+    with pytest.raises(ValueError, match=message):
+        make_model().fit_from_dataset(right, val_dataset=wrong)
+    inference = SequentialTorchInferenceDataset(
+        make_series(), n=2, input_chunk_length=7, output_chunk_length=3
+    )
+    with pytest.raises(ValueError, match="has 7 frames, but the model is for 4"):
+        fitted.predict_from_dataset(n=2, dataset=inference)
+
+
+def test_a_data_set_with_covariates_is_refused() -> None:
+    data = SequentialTorchTrainingDataset(
+        series=make_series(),
+        past_covariates=make_series(),
+        input_chunk_length=4,
+        output_chunk_length=3,
+    )
+    with pytest.raises(ValueError, match="does not support `past_covariates`"):
+        make_model().fit_from_dataset(data)
+
+
+def test_clips_that_are_not_finite_are_refused() -> None:
+    clips = np.stack([make_frames(7, seed) for seed in range(4)])
+    clips[2, 3] = np.nan
+    with pytest.raises(ValueError, match="`clips` must be finite, got NaN or infinity in clip 2"):
+        make_model().fit_from_dataset(ClipTrainingDataset(clips, 4, 3))
+
+
+@pytest.mark.parametrize("n", [0, -2])
+def test_a_forecast_without_frames_is_refused(fitted: MIMModel, n: int) -> None:
+    with pytest.raises(ValueError, match=f"`n` must be at least 1, got {n}"):
+        fitted.predict(n=n)
+
+
+def test_a_given_grid_costs_no_copy_of_the_history(tmp_path: Path) -> None:
+    np.save(tmp_path / "frames.npy", make_frames())
+    frames = np.load(tmp_path / "frames.npy", mmap_mode="r")
+    series = frames_to_series(frames).with_metadata(None)
+    model = make_model(grid=Grid(CHANNELS, HEIGHT, WIDTH)).fit(make_series())
+    (labelled,) = model._build_inference_dataset(1, [series], None, None).series
+    assert np.shares_memory(values(labelled), values(series))

@@ -84,24 +84,28 @@ def test_every_parameter_gets_a_gradient(units: str) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-def test_forget_bias_shifts_the_initial_forget_gates_alone() -> None:
-    torch.manual_seed(0)
-    without = MIMNetwork(1, (2, 3), kernel_size=3, forget_bias=0.0)
-    torch.manual_seed(0)
-    with_bias = MIMNetwork(1, (2, 3), kernel_size=3, forget_bias=1.5)
-    shifted = {
-        name: (p - dict(without.named_parameters())[name]).unique().tolist()
-        for name, p in with_bias.named_parameters()
-        if not torch.equal(p, dict(without.named_parameters())[name])
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_forget_bias_shifts_the_initial_forget_gates_alone(layer_norm: bool) -> None:
+    networks = {}
+    for bias in (0.0, 1.5):
+        torch.manual_seed(0)
+        networks[bias] = MIMNetwork(
+            1, (2, 3), kernel_size=3, layer_norm=layer_norm, forget_bias=bias
+        )
+    before = dict(networks[0.0].named_parameters())
+    shifts = {name: p - before[name] for name, p in networks[1.5].named_parameters()}
+    layer = "norm" if layer_norm else "convolution"
+    # gates in order: g i f o, or g i o, then the primed g i f
+    gates = {
+        f"bottom.from_input.{layer}.bias": [0, 0, 1.5, 0, 0, 0, 1.5],
+        f"blocks.0.from_input.{layer}.bias": [0, 0, 0, 0, 0, 1.5],
+        f"blocks.0.nonstationary.from_difference.{layer}.bias": [0, 0, 1.5, 0],
+        f"blocks.0.stationary.from_difference.{layer}.bias": [0, 0, 1.5, 0],
     }
-    assert shifted == {
-        "bottom.from_input.norm.bias": [0.0, 1.5],
-        "blocks.0.from_input.norm.bias": [0.0, 1.5],
-        "blocks.0.nonstationary.from_difference.norm.bias": [0.0, 1.5],
-        "blocks.0.stationary.from_difference.norm.bias": [0.0, 1.5],
-    }
-    gates = with_bias.bottom.from_input.norm.bias.chunk(7)
-    assert [gate.unique().item() for gate in gates] == [0, 0, 1.5, 0, 0, 0, 1.5]
+    assert {name for name, shift in shifts.items() if shift.abs().sum() > 0} == set(gates)
+    for name, expected in gates.items():
+        means = [gate.mean().item() for gate in shifts[name].chunk(len(expected))]
+        assert means == pytest.approx(expected)
 
 
 def test_equal_widths_need_no_parameters_on_the_memory_path() -> None:
@@ -244,10 +248,11 @@ def test_the_gpu_agrees_with_the_cpu() -> None:
     [
         ({"in_channels": 0}, r"`in_channels` must be at least 1, got 0"),
         ({"hidden_channels": (8,)}, r"`hidden_channels` must give at least two layers.*\(8,\)"),
-        ({"hidden_channels": (8, 0)}, r"at least 1 channel each, got \(8, 0\)"),
+        ({"hidden_channels": (8, 0)}, r"`hidden_channels` must be at least 1, got 0"),
         ({"kernel_size": 4}, r"`kernel_size` must be odd.*got 4; use 3 or 5"),
-        ({"kernel_size": -1}, r"`kernel_size` must be odd and positive.*got -1"),
-        ({"patch_size": 0}, r"`patch_size` must be at least 1 pixel, got 0"),
+        ({"kernel_size": -1}, r"`kernel_size` must be at least 1, got -1"),
+        ({"patch_size": 0}, r"`patch_size` must be at least 1, got 0"),
+        ({"forget_bias": float("inf")}, r"`forget_bias` must be finite"),
         (
             {"nonstationary_unit": False, "stationary_unit": False},
             r"cannot both be False: the paper's ablations",
@@ -259,6 +264,24 @@ def test_an_option_out_of_range_is_refused(options: dict[str, Any], message: str
         MIMNetwork(**{"in_channels": 1, "hidden_channels": (2, 2), **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"hidden_channels": 64},
+            r"`hidden_channels` must give the channels of each layer, got 64",
+        ),
+        ({"kernel_size": "3"}, r"`kernel_size` must be an integer of at least 1, got '3'"),
+        ({"patch_size": 2.0}, r"`patch_size` must be an integer of at least 1, got 2.0"),
+        ({"layer_norm": "no"}, r"`layer_norm` must be True or False, got 'no'"),
+        ({"forget_bias": "one"}, r"`forget_bias` must be a number, got 'one'"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        MIMNetwork(**{"in_channels": 1, "hidden_channels": (2, 2), **options})
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (2, 3, 1, 5, 4), (2, 0, 2, 5, 4)])
 def test_a_context_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"`context` must have the shape \(B, T, 2, H, W\)"):
@@ -266,10 +289,24 @@ def test_a_context_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_a_horizon_without_frames_is_refused() -> None:
-    with pytest.raises(ValueError, match="`horizon` must be at least 1 frame, got 0"):
+    with pytest.raises(ValueError, match="`horizon` must be at least 1, got 0"):
         make_network()(random_frames(1, 2, 2, 5, 4), horizon=0)
 
 
 def test_frames_smaller_than_a_patch_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"`patch_size=4` is larger than the 8x3 frames"):
+    with pytest.raises(ValueError, match=r"`patch_size=4` is larger than the 8x3 grid"):
         MIMNetwork(1, (2, 2), patch_size=4)(torch.zeros(1, 2, 1, 8, 3), horizon=1)
+
+
+def test_what_comes_with_a_context_must_fit_it() -> None:
+    network, clip = make_network(), random_frames(2, 7, 2, 5, 4)
+    context, everything = clip[:, :3], torch.ones(2, 5, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"`future` must have the shape \(2, 4, 2, 5, 4\)"):
+        network(context, 4, future=clip[:, 4:])
+    with pytest.raises(ValueError, match=r"`feed_true` must have the shape \(2, 5\)"):
+        network(context, 4, future=clip[:, 3:], feed_true=everything[:1])
+    with pytest.raises(ValueError, match="`feed_true` needs the true frames of the horizon"):
+        network(context, 4, feed_true=everything)
+    _, state = network(context[:1], 1)
+    with pytest.raises(ValueError, match=r"`state.m` must have the shape \(2, 4, 3, 2\)"):
+        network(context, 1, state=state)

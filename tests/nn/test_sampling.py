@@ -44,7 +44,7 @@ def test_without_a_schedule_of_its_own_the_context_is_always_true() -> None:
 
 
 def draw(sampling: ScheduledSampling, step: int, seed: int = 3) -> torch.Tensor:
-    return sampling.draw(step, batch=400, context=5, horizon=6, seed=seed)
+    return sampling.draw(step, batch=400, context=5, horizon=6, key=(seed, 7))
 
 
 def test_draws_are_a_pure_function_of_step_and_seed() -> None:
@@ -80,8 +80,8 @@ def test_a_probability_of_one_is_always_and_of_zero_is_never() -> None:
     ("options", "message"),
     [
         ({"shape": "cosine"}, r"`shape` must be one of .*'sigmoid'\), got 'cosine'"),
-        ({"start": 1.5}, r"`start` must be a probability in \[0, 1\], got 1.5"),
-        ({"end": -0.1}, r"`end` must be a probability in \[0, 1\], got -0.1"),
+        ({"start": 1.5}, r"`start` must be finite and in \[0, 1\], got 1.5"),
+        ({"end": float("nan")}, r"`end` must be finite and in \[0, 1\], got nan"),
         ({"steps": 0}, r"`steps` must be at least 1, got 0"),
         ({"begin": -1}, r"`begin` must be at least 0, got -1"),
         ({"begin": 5, "until": 4}, r"`until` must not lie before `begin` \(5\), got 4"),
@@ -89,6 +89,19 @@ def test_a_probability_of_one_is_always_and_of_zero_is_never() -> None:
 )
 def test_a_schedule_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        Schedule(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 2.5}, r"`steps` must be an integer of at least 1, got 2.5 of type float"),
+        ({"start": "often"}, r"`start` must be a number, got 'often' of type str"),
+        ({"begin": True}, r"`begin` must be an integer of at least 0, got True"),
+    ],
+)
+def test_a_schedule_of_a_wrong_type_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         Schedule(**options)
 
 

@@ -1,0 +1,144 @@
+"""Checks of the networks' options, at the border and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any, TypedDict
+
+__all__ = [
+    "NetworkOptions",
+    "check_patch_fits",
+    "checked_integer",
+    "checked_number",
+    "checked_options",
+]
+
+
+class NetworkOptions(TypedDict):
+    """Options of a ``MIMNetwork``, which documents them."""
+
+    hidden_channels: tuple[int, ...]
+    kernel_size: int
+    patch_size: int
+    layer_norm: bool
+    forget_bias: float
+    nonstationary_unit: bool
+    stationary_unit: bool
+
+
+def checked_options(
+    *,
+    hidden_channels: Any,
+    kernel_size: Any,
+    patch_size: Any,
+    layer_norm: Any,
+    forget_bias: Any,
+    nonstationary_unit: Any,
+    stationary_unit: Any,
+) -> NetworkOptions:
+    """Check the options of a ``MIMNetwork`` and return them as plain Python values.
+
+    Raises
+    ------
+    TypeError
+        If an option is of a wrong type.
+    ValueError
+        If an option is out of its range.
+    """
+    if not isinstance(hidden_channels, Iterable) or isinstance(hidden_channels, str):
+        raise TypeError(
+            "`hidden_channels` must give the channels of each layer, got "
+            f"{hidden_channels!r}; the paper's network is (64, 64, 64, 64)"
+        )
+    widths = tuple(checked_integer("hidden_channels", width) for width in hidden_channels)
+    if len(widths) < 2:
+        raise ValueError(
+            "`hidden_channels` must give at least two layers, an ST-LSTM and MIM blocks, got "
+            f"{widths}; the paper's network is (64, 64, 64, 64)"
+        )
+    side = checked_integer("kernel_size", kernel_size)
+    if side % 2 == 0:
+        raise ValueError(
+            "`kernel_size` must be odd, so that a convolution keeps the size of the grid, got "
+            f"{side}; use {side - 1} or {side + 1}"
+        )
+    has_nonstationary = _checked_flag("nonstationary_unit", nonstationary_unit)
+    has_stationary = _checked_flag("stationary_unit", stationary_unit)
+    if not (has_nonstationary or has_stationary):
+        raise ValueError(
+            "`nonstationary_unit` and `stationary_unit` cannot both be False: the paper's "
+            "ablations remove one unit of the MIM block; leave one of them on"
+        )
+    return NetworkOptions(
+        hidden_channels=widths,
+        kernel_size=side,
+        patch_size=checked_integer("patch_size", patch_size),
+        layer_norm=_checked_flag("layer_norm", layer_norm),
+        forget_bias=checked_number("forget_bias", forget_bias),
+        nonstationary_unit=has_nonstationary,
+        stationary_unit=has_stationary,
+    )
+
+
+def check_patch_fits(patch_size: int, height: int, width: int) -> None:
+    """Refuse a patch that is larger than the grid.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    """
+    if patch_size > min(height, width):
+        raise ValueError(
+            f"`patch_size={patch_size}` is larger than the {height}x{width} grid; use at most "
+            f"{min(height, width)}"
+        )
+
+
+def checked_integer(name: str, value: Any, least: int = 1) -> int:
+    """Return an integer of any kind as a plain one.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is less than ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            f"`{name}` must be an integer of at least {least}, got {value!r} of type "
+            f"{type(value).__name__}; give a whole number"
+        )
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}; give a larger number")
+    return int(value)
+
+
+def checked_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return a finite number of any kind as a plain one.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not finite, or not within ``low`` and ``high``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            f"`{name}` must be a number, got {value!r} of type {type(value).__name__}; give a float"
+        )
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high):
+        raise ValueError(f"`{name}` must be finite and in [{low:g}, {high:g}], got {number}")
+    return number
+
+
+def _checked_flag(name: str, value: Any) -> bool:
+    # NumPy's booleans, too, equal Python's; numbers other than 0 and 1 do not
+    if isinstance(value, str) or value not in (True, False):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}")
+    return bool(value)
