@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -191,6 +194,26 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         return params
 
     # --- saving and loading ---------------------------------------------------------------------
+
+    def save(  # type: ignore[override]  # like Darts' own torch models: files alone, no options
+        self, path: str | PathLike[str] | None = None, clean: bool = False
+    ) -> None:
+        """Save the model as Darts does, but so that each file appears whole or not at all.
+
+        Parameters
+        ----------
+        path
+            Path of the model; its weights lie beside it in ``path + ".ckpt"``. By default the
+            name of the class and the time, in the current folder.
+        clean
+            Whether to leave out the training series and Lightning's options.
+        """
+        target = Path(path or f"{self._default_save_path()}.pt")
+        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+            super().save(str(Path(folder) / target.name), clean)
+            # the weights first: a model without them would load, and know nothing
+            for draft in sorted(Path(folder).iterdir(), reverse=True):
+                draft.replace(target.with_name(draft.name))
 
     @property
     def _ckpt_skipped_params(self) -> list[str]:

@@ -475,6 +475,23 @@ def test_a_clean_save_keeps_what_prediction_needs(fitted: MIMModel, tmp_path: Pa
     )
 
 
+def test_a_save_that_fails_leaves_the_earlier_one_and_nothing_else(
+    fitted: MIMModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "model.pt")
+    fitted.save(path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise InterruptError
+
+    monkeypatch.setattr(fitted.trainer, "save_checkpoint", fail)
+    with pytest.raises(InterruptError):
+        fitted.save(path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert set(before) == {"model.pt", "model.pt.ckpt"}
+
+
 def test_weights_move_to_a_model_of_the_same_network(fitted: MIMModel, tmp_path: Path) -> None:
     fitted.save(str(tmp_path / "model.pt"))
     other = make_model(random_state=5)
