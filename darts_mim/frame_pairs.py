@@ -120,7 +120,8 @@ def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
             f"`pred_series` lies on another grid than `actual_series`: expected {actual}, got "
             f"{predicted}; bring both to the same channels, rows and columns"
         )
-    return actual
+    # an actual series made without a mask does not make cells observed that never were
+    return actual if actual.mask is not None else predicted
 
 
 def _checked_clip(clip: tuple[float, float]) -> tuple[float, float]:

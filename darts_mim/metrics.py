@@ -10,7 +10,8 @@ What all of them share:
 - The grid is read from the series; a series without one is a 1x1 grid with a channel per component.
 - A prediction of several samples is reduced to its median, as in Darts; the actual series must have
   one sample.
-- Cells that were never observed (the mask of the actual series' grid) and values that are NaN in
+- Cells that were never observed (the mask of the actual series' grid, or that of the prediction's
+  where it has none) and values that are NaN in
   the actual frame do not count. A frame of which nothing was observed is NaN; a NaN *predicted* for
   an observed cell makes the whole frame NaN.
 - Everything is computed in float64, whatever the series' type.

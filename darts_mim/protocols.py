@@ -85,8 +85,9 @@ class Protocol(Mapping[str, list[Any]]):
         ----------
         errors : array_like or list of array_like
             From `backtest` with this protocol, `last_points_only=False` and a `reduction` over the
-            forecasts: (T, metrics), (T,) where there is one metric; or a list of these, from a
-            sequence of series, which are averaged with equal weights.
+            forecasts: (T, metrics), (T,) where there is one metric; or a list of such arrays, from
+            a sequence of series, which are averaged with equal weights. What `backtest` returns
+            with other arguments can have the same shape, and cannot be told from it.
 
         Returns
         -------
@@ -102,7 +103,9 @@ class Protocol(Mapping[str, list[Any]]):
 
         Examples
         --------
-        >>> protocol("traffic").table([[[1.0, 0.5], [7.0, 1.5]], [[1.0, 0.5], [23.0, 3.5]]])
+        >>> one = np.array([[1.0, 0.5], [7.0, 1.5]])
+        >>> other = np.array([[1.0, 0.5], [23.0, 3.5]])
+        >>> protocol("traffic").table([one, other])
                 MSE  MAE      RMSE
         frame
         1       1.0  0.5  1.000000
@@ -110,9 +113,17 @@ class Protocol(Mapping[str, list[Any]]):
         mean    8.0  1.5  2.828427
         """
         size = len(self.labels)
-        values = np.asarray(errors, dtype=np.float64)
-        # The first axis of a list are the series. A single frame or metric has no axis of its own.
-        frames = values.mean(axis=0) if isinstance(errors, list) else values
+        # A list that `backtest` returns holds one array, or number, for each series.
+        is_by_series = isinstance(errors, list) and not isinstance(errors[0], list)
+        try:
+            values = np.asarray(errors, dtype=np.float64)
+        except ValueError as error:
+            raise ValueError(
+                "`errors` of several series must have equally many frames; pass what `backtest` "
+                "returns with one `forecast_horizon` for all of them"
+            ) from error
+        # A single frame or metric has no axis of its own.
+        frames = values.mean(axis=0) if is_by_series else values
         if frames.ndim > (2 if size > 1 else 1) or (size > 1 and frames.shape[-1:] != (size,)):
             raise ValueError(
                 f"`errors` must be (T, {size}), a column for each of {', '.join(self.labels)}, or "

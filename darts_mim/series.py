@@ -7,6 +7,7 @@ S samples of a stochastic series, N = C*H*W components.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def frames_to_series(
     components: Any = pd.Index(grid.component_names)  # made once, for all clips
     attributes = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
     series = [
-        TimeSeries(index, clip, components=components, metadata=dict(attributes), copy=False)
+        TimeSeries(index, clip, components=components, metadata=deepcopy(attributes), copy=False)
         for clip in values
     ]
     return series if "B" in layout else series[0]
@@ -193,7 +194,7 @@ def series_to_frames(
     if "B" not in layout and not isinstance(series, TimeSeries):
         layout = "B" + layout
     values = [clip.all_values(copy=False) for clip in batch]
-    stacked = values[0][np.newaxis] if len(values) == 1 else np.stack(values)
+    stacked = values[0][np.newaxis] if isinstance(series, TimeSeries) else np.stack(values)
     frames = grid.to_frames(stacked.swapaxes(-1, -2))  # (B, T, N, S) -> (B, T, S, C, H, W)
     return _arranged(frames, _FRAMES, layout)
 
@@ -255,7 +256,7 @@ def _arranged(array: NDArray[Any], given: str, wanted: str) -> NDArray[Any]:
 def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.floating[Any]]:
     if dtype is None:
         dtype = clips.dtype.newbyteorder("=") if clips.dtype.kind == "f" else np.float32
-    target = np.dtype(dtype)
+    target = np.dtype(dtype).newbyteorder("=")
     if target.kind != "f":
         raise TypeError(
             f"`dtype` must be floating, because series hold floats, got {target}; pass np.float32 "
@@ -265,7 +266,14 @@ def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.float
         return clips
     if clips.dtype.kind in "iu":
         _check_exact(clips, target)
-    return np.array(clips, dtype=target, order="C")
+    try:
+        with np.errstate(over="raise"):
+            return np.array(clips, dtype=target, order="C")
+    except FloatingPointError as error:
+        raise ValueError(
+            f"`frames` hold values beyond {np.finfo(target).max:g}, the largest of {target}; pass "
+            "dtype=np.float64, or scale the frames first"
+        ) from error
 
 
 def _check_exact(integers: NDArray[np.integer[Any]], target: np.dtype[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -132,7 +133,7 @@ def report(
     test: Sequence[TimeSeries],
     context: int,
     protocol: Protocol,
-) -> None:
+) -> dict[str, pd.DataFrame]:
     """Backtest models, print their errors by frame, and write figures and pictures.
 
     Parameters
@@ -151,6 +152,11 @@ def report(
         Number of frames that a model is shown.
     protocol
         What to compute; one of its columns is "MSE".
+
+    Returns
+    -------
+    dict
+        The table of each model.
     """
     tables = {name: score(model, test, context, protocol) for name, model in models.items()}
     errors = pd.concat(tables, axis=1).swaplevel(axis=1)[list(tables[next(iter(tables))])]
@@ -160,7 +166,8 @@ def report(
         name: {str(frame): row.round(4).to_dict() for frame, row in table.iterrows()}
         for name, table in tables.items()
     }
-    write_whole(folder / "results.json", json.dumps({**record, "figures": figures}, indent=1))
+    text = json.dumps({**record, "figures": figures}, indent=1, allow_nan=False)
+    write_whole(folder / "results.json", text)
 
     curves = {name: table["MSE"].drop("mean") for name, table in tables.items()}
     curve = plot_error_curve(curves, ylabel="squared error, summed over a frame's pixels")
@@ -171,19 +178,47 @@ def report(
     save_figure(folder / "strip.png", plot_strip(history, actual, forecast, **limits))
     save_animation(folder / "forecast.gif", history, actual, forecast, **limits)
     print(f"figures and pictures: {folder}")
+    return tables
+
+
+PACKAGES = ("darts-mim", "darts", "torch", "pytorch-lightning", "numpy", "scikit-image")
 
 
 def describe_run(seed: int) -> dict[str, Any]:
     """Return what a figure must say of where it comes from."""
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": shlex.join(["python", *map(_portable, sys.argv)]),
         "commit": _commit(),
         "seed": seed,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
-        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("darts-mim", "darts", "torch")},
+        "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def begin_or_resume(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of the run that a folder holds; keep this one where it holds none.
+
+    Figures must name the run that trained the model, not the one that went on with it.
+
+    Raises
+    ------
+    SystemExit
+        If the folder holds a run of another seed or preset.
+    """
+    kept = folder / "run.json"
+    if not kept.exists():
+        write_whole(kept, json.dumps(record, indent=1))
+        return record
+    earlier: dict[str, Any] = json.loads(kept.read_text())
+    for name in ("seed", "preset"):
+        if earlier[name] != json.loads(json.dumps(record[name])):
+            sys.exit(
+                f"{folder} holds a run of {name} {earlier[name]}, not {record[name]}: "
+                "give another --output, or delete the folder"
+            )
+    return earlier
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -192,6 +227,12 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_text(text)
     part.replace(path)
+
+
+def _portable(argument: str) -> str:
+    """Leave out where on this machine a file lies."""
+    path = Path(argument)
+    return f"path/to/{path.name}" if path.is_absolute() else argument
 
 
 def _commit() -> str:

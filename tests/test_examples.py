@@ -23,7 +23,9 @@ def check_results(folder: Path) -> None:
     """Check that figures say where they come from, and that pictures open."""
     results = json.loads((folder / "results.json").read_text())
     assert results["seed"] == 3
-    assert {"command", "commit", "device", "versions", "training_seconds"} <= set(results)
+    assert {"command", "commit", "device", "threads", "versions"} <= set(results)
+    assert str(folder) not in results["command"]
+    assert results["training_seconds"] > 0
     assert set(results["figures"]) == {"MIM", "NLinear", "persistence"}
     assert list(results["figures"]["MIM"]) == [*map(str, range(1, 11)), "mean"]
     errors = pd.read_csv(folder / "errors.csv", header=[0, 1], index_col=0)
@@ -39,6 +41,7 @@ def check_results(folder: Path) -> None:
 def test_the_demo_runs_and_writes_its_figures_and_pictures(tmp_path: Path) -> None:
     printed = run("bouncing_digits.py", "--output", str(tmp_path), "--seed", "3")
     assert all(name in printed for name in ("MIM", "NLinear", "persistence", "MSE", "SSIM"))
+    assert "MIM's squared error is" in printed
     check_results(tmp_path)
 
 
@@ -56,4 +59,6 @@ def test_moving_mnist_runs_and_a_second_call_goes_on_from_the_last_checkpoint(
     run("moving_mnist.py", *arguments)
     check_results(tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())["figures"] == figures
+    with pytest.raises(AssertionError, match="holds a run of seed 3, not 4: give another --output"):
+        run("moving_mnist.py", *arguments[:-1], "4")
     assert (tmp_path / "loss.csv").read_text() == losses

@@ -474,3 +474,11 @@ class TestErrors:
         samples = frames_to_series(random_frames(4, (T, C, H, W, 5)), layout="TCHWS")
         with pytest.raises(ValueError, match="`actual_series` must have one sample, got 5"):
             frame_mse(samples, gridded(actual))
+
+
+def test_the_mask_of_a_forecast_counts_where_the_truth_has_none() -> None:
+    mask = np.array([[True, False, True], [True, True, True]])
+    frames = np.random.default_rng(0).random((3, 1, 2, 3))
+    actual = frames_to_series(frames, dtype=np.float64)
+    predicted = frames_to_series(frames + 10 * ~mask, dtype=np.float64, mask=mask)
+    np.testing.assert_allclose(frame_mse(actual, predicted), 0.0, atol=1e-12)

@@ -1,6 +1,7 @@
 """The named protocols against their definitions, spelled out in NumPy, and through `backtest`."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from darts.models import GlobalNaiveSeasonal
 from skimage.metrics import structural_similarity
@@ -133,3 +134,15 @@ def test_a_protocol_is_documented_and_cannot_be_changed(name):
         rules.labels = ()
     with pytest.raises(TypeError):
         PROTOCOLS["mine"] = rules
+
+
+def test_a_nested_list_is_a_table_of_frames_and_a_list_of_arrays_one_for_each_series() -> None:
+    rows = [[1.0, 0.5], [7.0, 1.5]]
+    rules = protocol("traffic")
+    pd.testing.assert_frame_equal(rules.table(rows), rules.table(np.array(rows)))
+    pd.testing.assert_frame_equal(rules.table([np.array(rows)] * 2), rules.table(np.array(rows)))
+
+
+def test_series_of_unequal_horizons_have_no_table() -> None:
+    with pytest.raises(ValueError, match="must have equally many frames"):
+        protocol("traffic").table([np.zeros((2, 2)), np.zeros((3, 2))])

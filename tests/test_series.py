@@ -550,3 +550,28 @@ def test_a_month_of_real_traffic_makes_the_round_trip(shared_data):
     train, test = series.split_before(1000)
     assert series_to_frames(train).shape == (1000, 2, 16, 12)
     assert Grid.from_series(test).channel_names == ("inflow", "outflow")
+
+
+def test_floats_beyond_the_type_are_refused() -> None:
+    frames = np.full((2, 2, 3, 4), 1e39)
+    with pytest.raises(ValueError, match=r"`frames` hold values beyond 3.40282e\+38"):
+        frames_to_series(frames)
+    assert np.isfinite(series_to_frames(frames_to_series(frames, dtype=np.float64))).all()
+
+
+def test_frames_of_foreign_byte_order_become_native() -> None:
+    frames = np.arange(24.0).reshape(1, 2, 3, 4).astype(">f4")
+    series = frames_to_series(frames, dtype=">f4")
+    assert series.dtype == np.dtype(np.float32).newbyteorder("=")
+    np.testing.assert_array_equal(series_to_frames(series), frames)
+
+
+def test_frames_of_a_sequence_are_a_copy_even_of_one_series() -> None:
+    series = frames_to_series(np.zeros((3, 2, 3, 4), dtype=np.float32))
+    assert not np.shares_memory(series_to_frames([series]), series.all_values(copy=False))
+
+
+def test_clips_of_a_batch_do_not_share_their_metadata() -> None:
+    first, second = frames_to_series(np.zeros((2, 3, 2, 3, 4)), layout="BTCHW")
+    first.metadata["grid"]["channels"] = 7
+    assert second.metadata["grid"]["channels"] == 2

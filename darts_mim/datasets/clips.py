@@ -115,7 +115,10 @@ class ClipTrainingDataset(TorchTrainingDataset):
                 f"`clips` must all be of shape (T, {', '.join(map(str, frame_shape))}), got "
                 f"{clip.shape} in clip {index}; bring them to one layout (T, C, H, W) and one size"
             )
-        if not np.isfinite(clip).all():
+        # in the type that training takes, in which larger numbers are infinite
+        with np.errstate(over="ignore"):
+            is_finite = np.isfinite(np.asarray(clip, dtype=np.float32)).all()
+        if not is_finite:
             raise ValueError(
                 f"`clips` must be finite, got NaN or infinity in clip {index}; fill the gaps "
                 "first, or leave the clip out"

@@ -30,7 +30,7 @@ _IDX_HEADER_SIZE = 16
 
 _BUNDLED_SIZE = 8
 _BUNDLED_WHITE = 16.0
-_BUNDLED_SPLIT = 1415  # where a writer's digits end and the next one's begin
+_BUNDLED_SPLIT = 1415  # between two blocks of digits, each of which begins by counting from 0 to 9
 
 
 def load_mnist_digits(path: str | os.PathLike[str], split: Split = "train") -> Images:
