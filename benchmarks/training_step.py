@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -94,7 +97,11 @@ def main() -> None:
         name: {"seconds": round(seconds, 3), "times faster": round(first / seconds, 2)}
         for name, seconds in medians.items()
     }
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=False)
     record = {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": commit.stdout.strip() or "unknown",
         "setting": arguments.setting,
         "device": arguments.device,
         "threads": torch.get_num_threads(),

@@ -190,7 +190,7 @@ class MIMNetwork(nn.Module):
             for below, width in pairwise((widths[-1], *widths))
         )
         self.head = nn.Conv2d(widths[-1], patch_channels, kernel_size=1)
-        # convolutions are fastest with the channels innermost, on CPUs with AMX by far
+        # a step is faster with the channels innermost: benchmarks/training_step.py
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def initial_state(self, patches: Tensor) -> MIMState:
