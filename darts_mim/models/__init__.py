@@ -7,9 +7,10 @@ Importing this package tells Darts that the classes in our saved files are safe 
 from darts.utils.serialization import add_safe_globals
 
 from darts_mim.grid import Grid
+from darts_mim.models.covariates import CovariateLayout, InputLayout
 from darts_mim.models.mim import MIMModel
 from darts_mim.nn.sampling import Schedule, ScheduledSampling
 
 __all__ = ["MIMModel"]
 
-add_safe_globals([Grid, MIMModel, Schedule, ScheduledSampling])
+add_safe_globals([CovariateLayout, Grid, InputLayout, MIMModel, Schedule, ScheduledSampling])

@@ -10,22 +10,30 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.logging import get_logger
-from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
+from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.grid import METADATA_KEY, Grid
-from darts_mim.models.checks import check_finite, check_options, check_sample
+from darts_mim.models.checks import check_options, check_sample, check_values, refuse_unobserved
+from darts_mim.models.covariates import CovariateLayout, lay_out, lay_out_inputs
 from darts_mim.models.data import ResumableDataModule
+from darts_mim.models.likelihoods import check_priors, check_support
+from darts_mim.models.module import GridForecastingModule
 from darts_mim.nn.checks import checked_integer
 
 logger = get_logger(__name__)
 
+_COVARIATES = ("past_covariates", "future_covariates")
 
-class GridForecastingModel(TorchForecastingModel, ABC):
+
+class GridForecastingModel(MixedCovariatesTorchModel, ABC):
     """Darts model of series whose components are the cells of a grid.
 
     A subclass stores its network's options and implements ``_create_model`` with
@@ -35,39 +43,28 @@ class GridForecastingModel(TorchForecastingModel, ABC):
     ----------
     grid
         Grid of the target, ``None`` to read it from the series that the model is fitted on.
+    use_static_covariates
+        Whether to read the static covariates of the target, where it has any.
     """
 
-    def __init__(self, grid: Grid | None) -> None:
+    def __init__(self, grid: Grid | None, use_static_covariates: bool) -> None:
         check_options(**self.model_params)
         super().__init__(**self._extract_torch_model_params(**self.model_params))
         self.pl_module_params = self._extract_pl_module_params(**self.model_params)
+        self._considers_static_covariates = use_static_covariates
         self._given_grid = grid
         self._fitted_grid: Grid | None = None
+        self._covariate_layouts: dict[str, CovariateLayout] = {}
 
     @property
     def grid(self) -> Grid | None:
         """Grid of the target: the one given, else the fitted series' one, ``None`` before."""
         return self._given_grid or self._fitted_grid
 
-    # --- covariates: none yet; Darts refuses them with its own errors -------------------------
-
     @property
-    def supports_past_covariates(self) -> bool:
-        """Whether the model takes past covariates."""
-        return False
-
-    @property
-    def supports_future_covariates(self) -> bool:
-        """Whether the model takes future covariates."""
-        return False
-
-    @property
-    def extreme_lags(
-        self,
-    ) -> tuple[int | None, int | None, int | None, int | None, int | None, int | None, int]:
-        """Darts' lags: first and last of target, past and future covariates, then the shift."""
-        last = self.output_chunk_length - 1 + self.output_chunk_shift
-        return -self.input_chunk_length, last, None, None, None, None, self.output_chunk_shift
+    def supports_static_covariates(self) -> bool:
+        """Whether the model takes static covariates, of each component or shared."""
+        return True
 
     # --- training -------------------------------------------------------------------------------
 
@@ -92,10 +89,22 @@ class GridForecastingModel(TorchForecastingModel, ABC):
             train_dataset, val_dataset, *args, **kwargs
         )
         module = params["model"]
-        if self.load_ckpt_path is None:
-            module.n_fits += 1
         params["datamodule"] = ResumableDataModule(params["datamodule"], key=module.random_key)
         return params
+
+    def _train(
+        self,
+        trainer: pl.Trainer,
+        model: PLForecastingModule,
+        datamodule: TorchDataModule,
+        load_best: bool = False,
+    ) -> None:
+        # counted here: `lr_find` and `scale_batch_size` set training up, but do not train
+        if self.load_ckpt_path is None:
+            module, data = cast(GridForecastingModule, model), cast(ResumableDataModule, datamodule)
+            module.n_fits += 1
+            data.key = module.random_key
+        super()._train(trainer, model, datamodule, load_best)
 
     def _accept_datasets(
         self, train_dataset: TorchTrainingDataset, val_dataset: TorchTrainingDataset | None
@@ -106,13 +115,43 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         expected = self.grid if self.model_created or self._given_grid else grids[0]
         for grid in grids:
             self._check_grid(grid, expected)
-        for dataset in datasets:
-            horizon = self.output_chunk_length if self._requires_training else None
+        layouts = [self._layouts_of(dataset, expected) for dataset in datasets]
+        known_layouts = self._covariate_layouts if self.model_created else layouts[0]
+        for dataset, layout in zip(datasets, layouts, strict=True):
             if len(dataset):
-                check_sample(dataset[0], self.input_chunk_length, horizon)
-            for series in getattr(dataset, "series", ()):
-                check_finite(series)
-        self._fitted_grid = expected
+                check_sample(dataset[0], self.input_chunk_length, self.output_chunk_length)
+            _check_layouts(layout, known_layouts)
+            self._check_target(dataset, expected, must_be_observed=dataset is train_dataset)
+        self._fitted_grid, self._covariate_layouts = expected, known_layouts
+
+    def _check_target(
+        self, dataset: TorchTrainingDataset, grid: Grid | None, must_be_observed: bool
+    ) -> None:
+        """Check the values of a data set's series and covariates, as far as it has any."""
+        all_series: Sequence[TimeSeries] = getattr(dataset, "series", None) or ()
+        for name in _COVARIATES:
+            for covariates in getattr(dataset, name, None) or ():
+                check_values(covariates, name=name)
+        known = [check_values(series, may_miss=True) for series in all_series]
+        if not known:
+            return
+        grid = grid or Grid(channels=len(known[0]), height=1, width=1)
+        if grid.n_components != len(known[0]):
+            return  # the network's set-up says so
+        if must_be_observed:
+            refuse_unobserved(np.any(known, axis=0), grid)
+        if self.likelihood is not None:
+            for series in all_series:
+                check_support(series, self.likelihood, grid)
+
+    def _layouts_of(self, dataset: Any, grid: Grid | None) -> dict[str, CovariateLayout]:
+        """Return the layouts of a data set's covariates, as far as it is made from series."""
+        found = {name: getattr(dataset, name, None) for name in _COVARIATES}
+        return {
+            name: lay_out(name, covariates, grid)
+            for name, covariates in found.items()
+            if covariates
+        }
 
     def _grids_of(self, dataset: Any) -> list[Grid | None]:
         """Return the grid that a data set brings, or those of the series it is made from."""
@@ -132,7 +171,9 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         """Refuse a grid that is not the model's; a series without one may pass."""
         if grid is None or expected is None or self._given_grid is not None:
             return
-        if grid.shape != expected.shape or grid.channel_names != expected.channel_names:
+        is_other = grid.shape != expected.shape or grid.channel_names != expected.channel_names
+        # a series that tells of no mask may lie on a grid with one
+        if is_other or (grid.mask is not None and not _same_mask(grid, expected)):
             raise ValueError(
                 f"`series` has the grid {grid}, but the model's grid is {expected}. Give series "
                 "of one grid, or override what the series say with "
@@ -155,8 +196,10 @@ class GridForecastingModel(TorchForecastingModel, ABC):
                 f"`grid` is a {grid}: {grid.n_components} components, but the target has "
                 f"{n_components}; give the grid that the series was made from"
             )
+        check_priors(self.likelihood, grid)
         return {
-            "grid_shape": grid.shape,
+            "grid": grid,
+            "input_layout": lay_out_inputs(train_sample, self._covariate_layouts, grid),
             "seed": int(torch.randint(2**31, (), device="cpu")),
             **cast(dict[str, Any], self.pl_module_params),
         }
@@ -173,8 +216,10 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         return super()._build_inference_dataset(n, series, *args, **kwargs)
 
     def _with_own_grid(self, series: TimeSeries, grid: Grid) -> TimeSeries:
-        has_grid = self._given_grid is None and METADATA_KEY in (series.metadata or {})
-        if has_grid or grid.n_components != series.n_components:
+        if grid.n_components != series.n_components:
+            return series
+        own = None if self._given_grid else Grid.from_series(series)
+        if own is not None and (own.mask is not None or grid.mask is None):
             return series
         return _with_grid(series, grid)
 
@@ -184,14 +229,33 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         checked_integer("n", n)
         self._verify_inference_dataset_type(dataset)
         check_sample(dataset[0], self.input_chunk_length)
+        self._check_history(n, dataset)
+        params: dict[str, Any] = super()._setup_for_predict(n, dataset, *args, **kwargs)
+        n_devices = params["trainer"].world_size
+        if n_devices > 1:
+            raise ValueError(
+                f"`predict` works in one process, got a trainer of {n_devices} devices, each of "
+                "which would forecast a part; give one of a single device, as in "
+                "`predict(..., trainer=pl.Trainer(devices=1))`"
+            )
+        return params
+
+    def _check_history(self, n: int, dataset: Any) -> None:
+        """Check what forecasts read of the series and covariates that a data set is made from."""
+        _check_layouts(self._layouts_of(dataset, self.grid), self._covariate_layouts)
         bounds = getattr(dataset, "bounds", None)
         for index, series in enumerate(getattr(dataset, "series", ())):
             self._check_grid(self._grid_of(series), self.grid)
-            # what forecasts read: the last input chunk, or what Darts' historical forecasts span
-            first, last = (len(series),) * 2 if bounds is None else bounds[index]
-            check_finite(series, start=int(first) - self.input_chunk_length, end=int(last))
-        params: dict[str, Any] = super()._setup_for_predict(n, dataset, *args, **kwargs)
-        return params
+            # the last input chunk, or what Darts' historical forecasts span
+            first, last = (len(series),) * 2 if bounds is None else map(int, bounds[index])
+            start = max(first - self.input_chunk_length, 0)
+            check_values(series, start=start, end=last, may_miss=True)
+            for name in _COVARIATES:
+                if covariates := getattr(dataset, name, None):
+                    # outside of them, Darts has refused the forecast or will
+                    [begin] = covariates[index].time_index.get_indexer(series.time_index[[start]])
+                    end = begin + last - start + self.output_chunk_shift + n
+                    check_values(covariates[index], name=name, start=int(begin), end=int(end))
 
     # --- saving and loading ---------------------------------------------------------------------
 
@@ -227,22 +291,41 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         """
         super()._check_ckpt_parameters(tfm_save)
         saved, given = cast(Grid, tfm_save.grid), self._given_grid
+        self._covariate_layouts = tfm_save._covariate_layouts
         if given is None:
             self._fitted_grid = saved
             return
+        if (given.mask is None) != (saved.mask is None):
+            raise ValueError(
+                f"`grid` is a {given}, but the weights are for a {saved}: the network reads the "
+                "mask of the one and there is none in the other; give a grid with a mask of all "
+                "cells, `np.ones((height, width), bool)`, or train with one"
+            )
         if given.channels != saved.channels:
             raise ValueError(
                 f"`grid` has {given.channels} channels, but the weights are for "
                 f"{saved.channels}; give a grid of as many channels"
             )
+        self.train_sample = self._sample_on(given, saved)
+
+    def _sample_on(self, given: Grid, saved: Grid) -> TorchTrainingSample:
+        """Return the training sample on another grid, in zeros: just its shapes matter."""
         sample = cast(TorchTrainingSample, self.train_sample)
-        self.train_sample = sample.replace(
-            **{
-                name: np.zeros((len(array), given.n_components), dtype=array.dtype)
-                for name, array in sample.feature_arrays().items()
-                if array is not None
-            }
-        )
+
+        def zeros(name: str, array: np.ndarray) -> np.ndarray:
+            layout = self._covariate_layouts.get(name.removeprefix("historic_"))
+            if name in ("past_target", "future_target"):
+                shape = (len(array), given.n_components)
+            elif layout is not None:
+                extra = layout.channels * (given.height * given.width - saved.height * saved.width)
+                shape = (len(array), array.shape[1] + extra)
+            else:
+                rows = given.n_components if len(array) == saved.n_components else len(array)
+                shape = (rows, array.shape[1]) if name == "static_covariates" else array.shape
+            return np.zeros(shape, dtype=array.dtype)
+
+        arrays = sample.feature_arrays().items()
+        return sample.replace(**{k: zeros(k, a) for k, a in arrays if a is not None})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, in which no array is mapped from a file.
@@ -252,15 +335,47 @@ class GridForecastingModel(TorchForecastingModel, ABC):
         """
         state: dict[str, Any] = super().__getstate__()
         series = state["training_series"]
-        if series is not None and isinstance(series.all_values(copy=False), np.memmap):
-            tail = series[-self.input_chunk_length :]
-            state["training_series"] = tail.with_values(np.array(tail.all_values(copy=False)))
+        if series is not None:
+            start = series.time_index[-self.input_chunk_length]
+            for name in ("training_series", "past_covariate_series", "future_covariate_series"):
+                if state[name] is not None:
+                    state[name] = _in_memory(state[name], start)
         sample = state["train_sample"]
         if sample is not None:
             arrays = sample.feature_arrays().items()
             mapped = {name: np.array(a) for name, a in arrays if isinstance(a, np.memmap)}
             state["train_sample"] = sample.replace(**mapped)
         return state
+
+
+def _check_layouts(got: dict[str, CovariateLayout], expected: dict[str, CovariateLayout]) -> None:
+    """Refuse covariates that lie on the grid in other channels than those fitted on.
+
+    Where the model was fitted on a data set that does not say, all components are scalars.
+    """
+    for name, layout in got.items():
+        fitted = expected.get(name)
+        channels = 0 if fitted is None else fitted.channels
+        has_moved = fitted is not None and layout.first != fitted.first
+        if layout.channels != channels or (channels and has_moved):
+            raise ValueError(
+                f"`{name}` have {layout.channels} channels on the target's grid from component "
+                f"{layout.first} on, but the model was fitted on {channels}"
+                f"{f' from component {fitted.first} on' if fitted else ''}; give covariates like "
+                "those it was fitted on"
+            )
+
+
+def _same_mask(grid: Grid, other: Grid) -> bool:
+    return other.mask is not None and np.array_equal(grid.mask, other.mask)  # type: ignore[arg-type]
+
+
+def _in_memory(series: TimeSeries, start: Any) -> TimeSeries:
+    """Return a series whose values are mapped from a file from ``start`` on, in memory."""
+    if not isinstance(series.all_values(copy=False), np.memmap):
+        return series
+    tail = series[series.get_index_at_point(start) :]
+    return tail.with_values(np.array(tail.all_values(copy=False)))
 
 
 def _with_grid(series: TimeSeries, grid: Grid) -> TimeSeries:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from darts import TimeSeries
 from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
+from numpy.typing import NDArray
 
 from darts_mim.grid import Grid
 from darts_mim.nn.checks import checked_integer
 
-__all__ = ["check_finite", "check_options", "check_sample"]
+__all__ = ["check_options", "check_sample", "check_values", "refuse_unobserved", "stretches"]
 
 _STRETCH = 2**24  # values looked at in one go, so that memory maps stay out of memory
 
@@ -19,11 +21,9 @@ _STRETCH = 2**24  # values looked at in one go, so that memory maps stay out of 
 def check_options(
     *,
     grid: Grid | None,
-    input_chunk_length: int,
+    input_chunk_length: Any,
     output_chunk_length: int,
     output_chunk_shift: int = 0,
-    likelihood: Any = None,
-    add_encoders: Any = None,
     **_: Any,
 ) -> None:
     """Check the options that all grid models have.
@@ -33,23 +33,19 @@ def check_options(
     TypeError
         If an option is of a wrong type.
     ValueError
-        If an option is out of its range, or not supported.
+        If an option is out of its range.
     """
     if grid is not None and not isinstance(grid, Grid):
         raise TypeError(f"`grid` must be a darts_mim.Grid or None, got {type(grid).__name__}")
+    if isinstance(input_chunk_length, tuple):
+        raise TypeError(
+            f"`input_chunk_length` must be an integer, got {input_chunk_length}: Darts has "
+            "contexts of varying length for its foundation models alone; give the longest one, "
+            "and NaN for the frames that a history lacks at its start"
+        )
     checked_integer("input_chunk_length", input_chunk_length)
     checked_integer("output_chunk_length", output_chunk_length)
     checked_integer("output_chunk_shift", output_chunk_shift, least=0)
-    if likelihood is not None:
-        raise ValueError(
-            f"`likelihood={likelihood}` is not supported: the model forecasts one value per "
-            "component; leave `likelihood` out and choose the error to minimise with `loss_fn`"
-        )
-    if add_encoders is not None:
-        raise ValueError(
-            f"`add_encoders={add_encoders}` is not supported: encoders make covariates, and the "
-            "model takes none; leave `add_encoders` out"
-        )
 
 
 def check_sample(
@@ -69,9 +65,16 @@ def check_sample(
     Raises
     ------
     ValueError
-        If the sample has other numbers of frames, or covariates.
+        If the sample has other numbers of frames.
     """
-    lengths = {"past_target": context, "future_target": horizon}
+    lengths = {
+        "past_target": context,
+        "past_covariates": context,
+        "historic_future_covariates": context,
+        "future_target": horizon,
+    }
+    if horizon is not None:
+        lengths["future_covariates"] = horizon
     for name, expected in lengths.items():
         array = getattr(sample, name, None)
         if array is not None and expected is not None and len(array) != expected:
@@ -79,33 +82,86 @@ def check_sample(
                 f"`{name}` of the data set has {len(array)} frames, but the model is for "
                 f"{expected}; make the data set with the model's chunk lengths"
             )
-    for name in ("past_covariates", "historic_future_covariates", "future_covariates"):
-        if getattr(sample, name) is not None:
-            raise ValueError(
-                f"The model does not support `{name}`, which the data set has. It does not support "
-                "any covariates."
-            )
 
 
-def check_finite(series: TimeSeries, start: int = 0, end: int | None = None) -> None:
-    """Refuse NaN and infinity in the frames from ``start`` to before ``end``.
+def stretches(
+    series: TimeSeries, start: int = 0, end: int | None = None
+) -> Iterator[tuple[int, NDArray[np.floating[Any]]]]:
+    """Yield the values from ``start`` to before ``end`` in stretches that fit in memory.
+
+    Yields
+    ------
+    first
+        Position of the stretch's first frame.
+    part
+        Values of shape (frames, N, samples).
+    """
+    values = series.all_values(copy=False)
+    end = len(values) if end is None else min(end, len(values))
+    stretch = max(1, _STRETCH // values[0].size)
+    for first in range(max(start, 0), end, stretch):
+        yield first, values[first : min(first + stretch, end)]
+
+
+def check_values(
+    series: TimeSeries,
+    *,
+    name: str = "series",
+    start: int = 0,
+    end: int | None = None,
+    may_miss: bool = False,
+) -> NDArray[np.bool_]:
+    """Refuse infinity, and unless values ``may_miss`` also NaN, from ``start`` to before ``end``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Which of the N components are ever known.
+
+    Raises
+    ------
+    ValueError
+        If there is a value that may not be.
+    """
+    is_known = np.zeros(series.n_components, dtype=bool)
+    for first, part in stretches(series, start, end):
+        is_finite = np.isfinite(part)
+        is_known |= is_finite.any(axis=(0, 2))
+        is_refused = np.isinf(part) if may_miss else ~is_finite
+        if not is_refused.any():
+            continue
+        time, component, sample = np.argwhere(is_refused)[0]
+        raise ValueError(
+            f"`{name}` must be finite, got {part[time, component, sample]} in component "
+            f"{series.components[component]!r} at {series.time_index[first + time]}; fill the "
+            "gaps first, for example with `darts.utils.missing_values.fill_missing_values`"
+        )
+    return is_known
+
+
+def refuse_unobserved(is_known: NDArray[np.bool_], grid: Grid) -> None:
+    """Refuse cells that are never observed, unless the grid's mask says so.
+
+    Parameters
+    ----------
+    is_known
+        Which of the N components are ever known in the training data.
+    grid
+        Grid of the target.
 
     Raises
     ------
     ValueError
         If there is one.
     """
-    values = series.all_values(copy=False)
-    end = len(values) if end is None else end
-    stretch = max(1, _STRETCH // values[0].size)
-    for first in range(max(start, 0), end, stretch):
-        part = values[first : min(first + stretch, end)]
-        is_finite = np.isfinite(part)
-        if is_finite.all():
-            continue
-        time, component, sample = np.argwhere(~is_finite)[0]
+    is_lost = ~grid.to_frames(is_known)
+    if grid.mask is not None:
+        is_lost = is_lost & grid.mask
+    if is_lost.any():
+        channel, row, column = np.argwhere(is_lost)[0]
         raise ValueError(
-            f"`series` must be finite, got {part[time, component, sample]} in component "
-            f"{series.components[component]!r} at {series.time_index[first + time]}; fill the "
-            "gaps first, for example with `darts.utils.missing_values.fill_missing_values`"
+            f"`series` has {is_lost.sum()} components that are never observed (NaN at all times), "
+            f"such as channel {grid.channel_names[channel]!r} in row {row}, column {column}; say "
+            "which cells are not observed, as in `frames_to_series(frames, mask=~np.isnan(frames)."
+            "all(axis=(0, 1)))`, or fill them"
         )

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+from darts.utils.torch import MonteCarloDropout
 
 from darts_mim.grid import Grid
 from darts_mim.models.base import GridForecastingModel
+from darts_mim.models.covariates import InputLayout
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.nn.checks import NetworkOptions, check_patch_fits, checked_options
+from darts_mim.nn.checks import (
+    NetworkOptions,
+    check_patch_fits,
+    checked_number,
+    checked_options,
+)
 from darts_mim.nn.recurrent import MIMNetwork
 from darts_mim.nn.sampling import ScheduledSampling
 
@@ -22,16 +29,26 @@ class _MIMModule(GridForecastingModule):
 
     def __init__(
         self,
-        grid_shape: tuple[int, int, int],
+        grid: Grid,
+        input_layout: InputLayout,
         network_options: NetworkOptions,
+        dropout: float,
         scheduled_sampling: ScheduledSampling | None,
         seed: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            grid_shape=grid_shape, scheduled_sampling=scheduled_sampling, seed=seed, **kwargs
+            grid=grid,
+            input_layout=input_layout,
+            scheduled_sampling=scheduled_sampling,
+            seed=seed,
+            **kwargs,
         )
-        self.network = MIMNetwork(self.grid.channels, **network_options)
+        self.network = MIMNetwork(
+            **network_options,
+            **self.network_sizes,
+            dropout=MonteCarloDropout(dropout) if dropout else None,
+        )
 
 
 class MIMModel(GridForecastingModel):
@@ -48,6 +65,24 @@ class MIMModel(GridForecastingModel):
 
     The training loss covers the prediction of every next frame, of the input chunk's as well as
     of the output chunk's; the validation loss and ``torch_metrics`` cover the output chunk alone.
+
+    **Covariates.** Components of a covariate that lie on the target's grid, as its metadata say,
+    are planes beside the frame; all others are spread over the grid. Static covariates with a row
+    for each component are planes, too. The step from a frame to the next reads the past
+    covariates of the one and the future covariates of the other. Past covariates of the horizon
+    are unknown: the network reads zeros, and beside them 0 where they are unknown and 1 where they
+    are known, as they are in ``predict`` for the ``n - output_chunk_length`` frames that Darts asks
+    for.
+
+    **Uncertainty.** With one of Darts' likelihoods, ``predict(n, num_samples=...)`` draws
+    trajectories: each frame from the distribution given those drawn before it.
+    ``predict_likelihood_parameters=True`` gives the distribution of each frame given the input
+    chunk alone. Training covers both: half of its sequences are fed the true frames of the output
+    chunk, half the centre of what was predicted, and the network reads which is which.
+
+    **Missing values.** Where the grid has a mask, the network reads zeros in the cells that are not
+    observed, and the mask; they enter neither loss nor metric and are NaN in forecasts. Other
+    missing values (NaN) enter neither; in their place the network reads its own prediction.
 
     Parameters
     ----------
@@ -71,17 +106,24 @@ class MIMModel(GridForecastingModel):
         Constant added to the initial bias of the forget gates.
     nonstationary_unit, stationary_unit
         Whether the MIM blocks have their MIM-N and their MIM-S; at least one of them.
+    dropout
+        Probability in [0, 1) of dropping a channel of a layer's hidden state on its way up, for a
+        whole sequence at once. With ``predict(..., num_samples=..., mc_dropout=True)`` each sample
+        is the rollout of one thinned network.
     scheduled_sampling
         How often training feeds the network a true frame rather than its own prediction. By
         default never over the output chunk, which suits short trainings; the paper's
         experiments on Moving MNIST and KTH use ``ScheduledSampling.linear(steps=50_000)``.
+        With a likelihood, by default over the output chunk of half of the sequences.
+    use_static_covariates
+        Whether to read the static covariates of the target, where it has any.
     grid
         Grid of the target. By default the one of the series that the model is fitted on;
         a grid given here overrides what the series say.
     **kwargs
         Everything else that Darts' torch models take: ``batch_size``, ``n_epochs``, ``loss_fn``,
-        ``torch_metrics``, ``optimizer_cls``, ``optimizer_kwargs``, ``lr_scheduler_cls``,
-        ``lr_scheduler_kwargs``, ``use_reversible_instance_norm``, ``model_name``, ``work_dir``,
+        ``likelihood``, ``add_encoders``, ``torch_metrics``, ``optimizer_cls``,
+        ``optimizer_kwargs``, ``lr_scheduler_cls``, ``lr_scheduler_kwargs``, ``use_reversible_instance_norm``, ``model_name``, ``work_dir``,
         ``log_tensorboard``, ``nr_epochs_val_period``, ``force_reset``, ``save_checkpoints``,
         ``random_state``, ``pl_trainer_kwargs``, ``show_warnings`` and ``enable_finetuning``; see
         ``darts.models.forecasting.torch_forecasting_model.TorchForecastingModel``.
@@ -133,11 +175,13 @@ class MIMModel(GridForecastingModel):
         forget_bias: float = 1.0,
         nonstationary_unit: bool = True,
         stationary_unit: bool = True,
+        dropout: float = 0.0,
         scheduled_sampling: ScheduledSampling | None = None,
+        use_static_covariates: bool = True,
         grid: Grid | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(grid)
+        super().__init__(grid, use_static_covariates)
         self.network_options = checked_options(
             hidden_channels=hidden_channels,
             kernel_size=kernel_size,
@@ -155,12 +199,14 @@ class MIMModel(GridForecastingModel):
                 f"{type(scheduled_sampling).__name__}; use ScheduledSampling.linear(steps=...)"
             )
         self.scheduled_sampling = scheduled_sampling
+        self.dropout = checked_number("dropout", dropout, 0.0, 0.99)
 
     def _create_model(self, train_sample: TorchTrainingSample) -> _MIMModule:
         params = self._module_params(train_sample)
-        check_patch_fits(self.network_options["patch_size"], *params["grid_shape"][1:])
+        check_patch_fits(self.network_options["patch_size"], *params["grid"].shape[1:])
         return _MIMModule(
             network_options=self.network_options,
+            dropout=self.dropout,
             scheduled_sampling=self.scheduled_sampling,
             **params,
         )

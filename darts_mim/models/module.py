@@ -1,17 +1,18 @@
 """The Lightning module of grid models: frames to Darts' batches and back, loss, rollout.
 
 Legend: B batch, L ``input_chunk_length``, S ``output_chunk_shift``, H ``output_chunk_length``,
-N components (channels x height x width of the grid).
+N components (channels x height x width of the grid), P likelihood parameters (1 without one).
 """
 
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from darts.logging import get_logger
-from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import (
     ModuleStage,
     PLModuleInput,
@@ -22,7 +23,11 @@ from darts.utils.data.torch_datasets.utils import (
 from torch import Tensor, nn
 
 from darts_mim.grid import Grid
-from darts_mim.nn.sampling import ScheduledSampling
+from darts_mim.models.covariates import InputLayout, collect_inputs
+from darts_mim.models.likelihoods import point_forecast
+from darts_mim.models.missing import normalise, selector
+from darts_mim.nn.sampling import HalfTeacherForced, ScheduledSampling
+from darts_mim.nn.unrolling import FedFrame
 
 logger = get_logger(__name__)
 
@@ -30,16 +35,19 @@ logger = get_logger(__name__)
 class GridForecastingModule(PLForecastingModule, ABC):
     """Lightning module of a network that maps context frames to the frames after them.
 
-    A subclass sets ``network``, called as
-    ``network(context, horizon, future=..., feed_true=...)`` like
-    ``darts_mim.nn.MIMNetwork.forward``.
+    A subclass sets ``network``, called like ``darts_mim.nn.MIMNetwork.forward`` and built with
+    ``network_sizes``.
 
     Parameters
     ----------
-    grid_shape
-        Channels, height and width of a frame.
+    grid
+        Grid of the target.
+    input_layout
+        What the network reads besides the frames.
     scheduled_sampling
-        Which frames training feeds the network, ``None`` for free running over the horizon.
+        Which frames training feeds the network. ``None`` for free running over the horizon;
+        with a likelihood, for free running in one half of the sequences and true frames in the
+        other.
     seed
         Seed of the training order and of scheduled sampling.
 
@@ -52,93 +60,98 @@ class GridForecastingModule(PLForecastingModule, ABC):
     """
 
     network: nn.Module
+    mask: Tensor | None
 
     def __init__(
         self,
-        grid_shape: tuple[int, int, int],
+        grid: Grid,
+        input_layout: InputLayout,
         scheduled_sampling: ScheduledSampling | None,
         seed: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.grid = Grid(*grid_shape)
+        self.grid = grid
+        self.input_layout = input_layout
         self.scheduled_sampling = scheduled_sampling
         self.seed = seed
         self.n_fits = 0
+        # no part of the weights, which fit grids of any size
+        mask = None if grid.mask is None else torch.from_numpy(grid.mask.copy())
+        self.register_buffer("mask", mask, persistent=False)
+
+    @property
+    def network_sizes(self) -> dict[str, Any]:
+        """What the network's arguments follow from: grid, covariates and likelihood."""
+        n_parameters = self.likelihood.num_parameters if self.likelihood else 1
+        return {
+            "in_channels": self.grid.channels,
+            "out_channels": self.grid.channels * n_parameters,
+            "plane_channels": self.input_layout.plane_channels(self.grid),
+            "scalar_channels": self.input_layout.scalar_channels(
+                self.grid, self.output_chunk_shift
+            ),
+            "reads_observed": self.likelihood is not None,
+        }
 
     @property
     def random_key(self) -> tuple[int, ...]:
         """What training's random choices depend on: the seed, and the number of the fit."""
         return self.seed, self.n_fits
 
-    @io_processor
     def forward(
-        self, x_in: PLModuleInput, horizon: int | None = None, batch_idx: int = 0
+        self,
+        x_in: PLModuleInput,
+        horizon: int | None = None,
+        *,
+        future_past_covariates: Tensor | None = None,
+        feed_true: Tensor | None = None,
     ) -> PLModuleOutput:
-        """Predict frames.
+        """Predict frames, or with a likelihood the parameters of their distributions.
+
+        Over the horizon the network is fed the centre of what it predicts, so that parameters
+        describe each frame given the context alone.
+
+        Unlike in Darts' own models no ``io_processor`` wraps this method: reversible instance
+        normalisation has to leave missing values out, and to be applied to what is fed back.
 
         Parameters
         ----------
         x_in
-            Darts' input, of which ``past_target`` (B, L, N) is read, and in training
-            ``future_target`` (B, H, N) where scheduled sampling is on.
+            Darts' input. In the target, also in ``future_target`` (B, H, N), which is read beside
+            ``feed_true``, NaN is a missing value.
         horizon
             Number of frames to predict, by default H.
-        batch_idx
-            Number of the training batch: batches of one optimizer step draw for themselves.
+        future_past_covariates
+            Past covariates of the first frames of the horizon, as far as they are known.
+        feed_true
+            Booleans of shape (B, L + S + H - 2): which input frames after the first are true ones.
 
         Returns
         -------
         PLModuleOutput
-            The forecast (B, horizon, N, 1); in training preceded by the predictions of all
-            context frames but the first: (B, L - 1 + horizon, N, 1).
+            The forecast (B, horizon, N, P), in prediction with NaN where the grid's mask hides
+            cells; in training preceded by the predictions of all context frames but the first:
+            (B, L - 1 + horizon, N, P).
         """
-        if horizon is None:
-            horizon = cast(int, self.output_chunk_length)
-        is_training = x_in.stage is ModuleStage.TRAIN
-        future, feed_true = self._true_frames(x_in, batch_idx) if is_training else (None, None)
-        frames, _ = self.network(
-            self.grid.to_frames(x_in.past_target),
-            self.output_chunk_shift + horizon,
-            future=future,
-            feed_true=feed_true,
+        horizon = horizon or cast(int, self.output_chunk_length)
+        prediction = self._roll_out(
+            x_in, horizon, future_past_covariates=future_past_covariates, feed_true=feed_true
         )
-        prediction = self.grid.to_components(frames).unsqueeze(-1)
         forecast = prediction[:, -horizon:]
-        if is_training:
+        if x_in.stage is ModuleStage.TRAIN:
             context = prediction[:, : self.input_chunk_length - 1]
             forecast = torch.cat([context, forecast], dim=1)
+        elif x_in.stage is ModuleStage.PREDICT:
+            forecast = self._hide(forecast)
         return PLModuleOutput(prediction=forecast)
 
-    def _true_frames(
-        self, x_in: PLModuleInput, batch_idx: int
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the true frames after the context, and which inputs are true ones.
-
-        Frames in the gap of ``output_chunk_shift`` are unknown: there the network runs freely.
-        """
-        if self.scheduled_sampling is None or x_in.future_target is None:
-            return None, None
-        future = x_in.future_target
-        if self.rin is not None:
-            # the statistics of the context, as the wrapper of forward() applied them to it
-            future = self.rin.transform(future)
-        length, gap = self.input_chunk_length, self.output_chunk_shift
-        b, horizon, n = future.shape
-        future = torch.cat([future.new_zeros(b, gap, n), future], dim=1)
-        feed_true = self.scheduled_sampling.draw(
-            self.global_step,
-            batch=b,
-            context=length,
-            horizon=gap + horizon,
-            key=(*self.random_key, self.global_rank, batch_idx),
-        )
-        feed_true[:, length - 1 : length - 1 + gap] = False
-        return self.grid.to_frames(future), feed_true.to(future.device)
+    # --- training and validation ----------------------------------------------------------------
 
     def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss over every next frame, the context's and the horizon's."""
-        output = self(batch.to_module_input(stage=ModuleStage.TRAIN), batch_idx=batch_idx)
+        x_in = batch.to_module_input(stage=ModuleStage.TRAIN)
+        output = self(x_in, feed_true=self._draw_true(batch, batch_idx))
         future_target = cast(Tensor, batch.future_target)
         n_context = self.input_chunk_length - 1
         weight = batch.sample_weight
@@ -147,23 +160,103 @@ class GridForecastingModule(PLForecastingModule, ABC):
             context_weight = weight.mean(dim=1, keepdim=True).expand(-1, n_context, -1)
             weight = torch.cat([context_weight, weight], dim=1)
         target = torch.cat([batch.past_target[:, 1:], future_target], dim=1)
-        loss: Tensor = self._compute_loss(output, target, self.train_criterion, weight)
+        loss = self._compute_loss(output, target, self.train_criterion, weight)
         self.log("train_loss", loss, batch_size=len(target), prog_bar=True, sync_dist=True)
         horizon = output.replace(prediction=output.prediction[:, n_context:])
         self._update_metrics(horizon, future_target, self.train_metrics)
         return loss
 
+    def _draw_true(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor | None:
+        """Draw which frames training feeds the network are true ones, ``None`` for the context's.
+
+        Frames in the gap of ``output_chunk_shift`` are unknown: there the network runs freely.
+        """
+        sampling: ScheduledSampling | HalfTeacherForced | None = self.scheduled_sampling
+        if sampling is None and self.likelihood is not None:
+            sampling = HalfTeacherForced()
+        if sampling is None:
+            return None
+        b, length, _ = batch.past_target.shape
+        gap, horizon = self.output_chunk_shift, cast(Tensor, batch.future_target).shape[1]
+        # drawn for the joined batch of all processes, of which this one has every n-th sequence
+        n_processes = self.trainer.world_size
+        feed_true = sampling.draw(
+            self.global_step,
+            batch=b * n_processes,
+            context=length,
+            horizon=gap + horizon,
+            key=(*self.random_key, batch_idx),
+        )[self.global_rank :: n_processes]
+        feed_true[:, length - 1 : length - 1 + gap] = False
+        return feed_true.to(batch.past_target.device)
+
+    def _compute_loss(
+        self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
+    ) -> Tensor:
+        """Return the mean loss of the values that are known."""
+        prediction, known = output.prediction, self._known(target)
+        if known is not None:
+            select = selector(known, self._observed)
+            prediction, target = select(prediction), select(target)
+            if sample_weight is not None:
+                sample_weight = select(sample_weight.expand_as(known))
+            if not target.numel():
+                return prediction.sum()
+        loss: Tensor = super()._compute_loss(
+            output.replace(prediction=prediction), target, criterion, sample_weight
+        )
+        return loss
+
+    def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
+        """Update torchmetrics, a column for each component, with the values that are known."""
+        known = self._known(target) if len(metrics) else None
+        if known is None:
+            super()._update_metrics(output, target, metrics)
+            return
+        prediction = output.prediction
+        prediction = self.likelihood.sample(prediction) if self.likelihood else prediction[..., 0]
+        select = selector(known, self._observed)
+        prediction, target = (select(each).flatten(0, 1) for each in (prediction, target))
+        if target.numel():
+            metrics.update(prediction.contiguous(), target.contiguous())
+
+    # --- prediction -----------------------------------------------------------------------------
+
     def _get_batch_prediction(
         self, n: int, input_batch: TorchInferenceBatch, roll_size: int
     ) -> Tensor:
-        """Return n frames (B, n, N), rolled out in one go.
+        """Return n frames (B, n, N), or their parameters (B, n, N * P), rolled out in one go.
 
         Darts calls ``forward`` again for every chunk; a recurrent network instead encodes the
-        context once and carries its state on for as many frames as are asked for.
+        context once and carries its state on for as many frames as are asked for. With a
+        likelihood, each frame is drawn given the frames drawn before it, and fed back.
         """
-        x_in = PLModuleInput(past_target=input_batch.past_target, stage=ModuleStage.PREDICT)
-        prediction: Tensor = self(x_in, horizon=n).prediction
-        return prediction.squeeze(-1)
+        x_in = PLModuleInput(
+            past_target=input_batch.past_target,
+            past_covariates=input_batch.past_covariates,
+            historic_future_covariates=input_batch.historic_future_covariates,
+            future_covariates=input_batch.future_covariates,
+            static_covariates=input_batch.static_covariates,
+            stage=ModuleStage.PREDICT,
+        )
+        future_past = input_batch.future_past_covariates
+        likelihood = self.likelihood
+        if likelihood is None:
+            output = self(x_in, n, future_past_covariates=future_past)
+            return cast(Tensor, output.prediction[..., 0])
+        if self.predict_likelihood_parameters:
+            output = self._roll_out(x_in, n, future_past_covariates=future_past)[:, -n:]
+            parameters = likelihood.predict_likelihood_parameters(output)
+            return self._hide(parameters.reshape(output.shape)).flatten(2)
+        samples: list[Tensor] = []
+
+        def draw(parameters: Tensor) -> Tensor:
+            samples.append(likelihood.sample(parameters))
+            return samples[-1]
+
+        output = self._roll_out(x_in, n, future_past_covariates=future_past, draw=draw)
+        draw(output[:, -1:])
+        return self._hide(torch.cat(samples[-n:], dim=1)[..., None])[..., 0]
 
     def set_predict_parameters(
         self,
@@ -184,6 +277,105 @@ class GridForecastingModule(PLForecastingModule, ABC):
         super().set_predict_parameters(
             n, num_samples, roll_size, batch_size, predict_likelihood_parameters, mc_dropout
         )
+
+    # --- the rollout ----------------------------------------------------------------------------
+
+    def _roll_out(
+        self,
+        x_in: PLModuleInput,
+        horizon: int,
+        *,
+        future_past_covariates: Tensor | None = None,
+        feed_true: Tensor | None = None,
+        draw: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Return what the network predicts at every step, (B, L - 1 + S + horizon, N, P).
+
+        ``draw`` makes a frame (B, 1, N) to feed back of its distribution's parameters
+        (B, 1, N, P); it then counts as observed. By default their centre is fed, which does not.
+        """
+        length, gap = self.input_chunk_length, self.output_chunk_shift
+        values = x_in.past_target
+        if feed_true is not None:
+            future = cast(Tensor, x_in.future_target)
+            unknown = future.new_zeros(len(future), gap, future.shape[-1])
+            values = torch.cat([values, unknown, future], dim=1)
+        known = self._known(values)
+        frames = self.grid.to_frames(normalise(values, known, self.rin, length))
+        output, _ = self.network(
+            frames[:, :length],
+            gap + horizon,
+            future=None if feed_true is None else frames[:, length:],
+            feed_true=feed_true,
+            observed=None if known is None else self.grid.to_frames(known),
+            inputs=collect_inputs(
+                self.input_layout,
+                self.grid,
+                x_in,
+                horizon=horizon,
+                shift=gap,
+                future_past=future_past_covariates,
+                mask=None if self.mask is None else self.mask.to(frames),
+            ),
+            feed_back=self._feed_back(draw),
+        )
+        return self._denormalise(self._to_parameters(output))
+
+    def _feed_back(self, draw: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], FedFrame]:
+        """Return what makes a frame to feed (B, C, H, W) of a prediction (B, C * P, H, W)."""
+        mask, likelihood = self.mask, self.likelihood
+        if likelihood is None:
+            return FedFrame if mask is None else lambda frame: FedFrame(frame * mask)
+
+        def feed_back(prediction: Tensor) -> FedFrame:
+            parameters = self._denormalise(self._to_parameters(prediction[:, None]))
+            values = draw(parameters) if draw else point_forecast(likelihood, parameters)
+            if self.rin is not None:
+                values = self.rin.transform(values)
+            frame = self.grid.to_frames(values)[:, 0]
+            observed = torch.full_like(frame, draw is not None, dtype=torch.bool)
+            if mask is not None:
+                frame, observed = frame * mask, observed & mask
+            return FedFrame(frame, observed)
+
+        return feed_back
+
+    def _to_parameters(self, output: Tensor) -> Tensor:
+        """Reshape what the network says, (B, T, C * P, H, W), to (B, T, N, P)."""
+        b, t, _, height, width = output.shape
+        channels = self.grid.channels
+        return (
+            output.reshape(b, t, channels, -1, height, width)
+            .movedim(3, -1)
+            .reshape(b, t, self.grid.n_components, -1)
+        )
+
+    def _denormalise(self, output: Tensor) -> Tensor:
+        return output if self.rin is None else self.rin.inverse(output)
+
+    # --- what is known -------------------------------------------------------------------------
+
+    def _known(self, values: Tensor) -> Tensor | None:
+        """Return which values (B, T, N) are known, ``None`` if there is no need to tell."""
+        known = ~torch.isnan(values)
+        observed = self._observed
+        if observed is not None:
+            known &= observed
+        elif not torch.compiler.is_exporting() and bool(known.all()):
+            return None
+        return known
+
+    @property
+    def _observed(self) -> Tensor | None:
+        """Which components the mask leaves, (N,)."""
+        return None if self.mask is None else self.mask.expand(self.grid.shape).reshape(-1)
+
+    def _hide(self, output: Tensor) -> Tensor:
+        """Put NaN where the mask hides the components of parameters (B, T, N, P)."""
+        observed = self._observed
+        return output if observed is None else output.masked_fill(~observed[:, None], torch.nan)
+
+    # --- checkpoints ----------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what a resumed run needs besides what Darts and Lightning save."""

@@ -3,8 +3,11 @@
 from darts_mim.nn.cells import MIMBlock, NonStationaryUnit, StationaryUnit, STLSTMCell
 from darts_mim.nn.recurrent import MIMNetwork, MIMState
 from darts_mim.nn.sampling import Schedule, ScheduledSampling
+from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, unroll
 
 __all__ = [
+    "FedFrame",
+    "Inputs",
     "MIMBlock",
     "MIMNetwork",
     "MIMState",
@@ -13,4 +16,6 @@ __all__ = [
     "Schedule",
     "ScheduledSampling",
     "StationaryUnit",
+    "StepInputs",
+    "unroll",
 ]

@@ -1,13 +1,13 @@
 """The MIM network: a stack of cells, unrolled over the frames of a context and of a horizon.
 
-Legend: B batch, T time, C channels, H height, W width.
+Legend: B batch, T time, C channels, H height, W width, p patch size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,62 +15,9 @@ from torch import Tensor, nn
 from darts_mim.nn.cells import MIMBlock, MIMBlockState, STLSTMCell, STLSTMState
 from darts_mim.nn.checks import check_patch_fits, checked_integer, checked_options
 from darts_mim.nn.patches import fold_patches, unfold_patches
+from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, unroll
 
-__all__ = ["MIMNetwork", "MIMState", "unroll"]
-
-State = TypeVar("State")
-
-
-def unroll(
-    step: Callable[[Tensor, State | None], tuple[Tensor, State]],
-    context: Tensor,
-    horizon: int,
-    *,
-    future: Tensor | None = None,
-    feed_true: Tensor | None = None,
-    state: State | None = None,
-) -> tuple[Tensor, State]:
-    """Encode the frames of a context, then predict the frames of a horizon one by one.
-
-    Parameters
-    ----------
-    step
-        A function from a frame (B, C, H, W) and a state (``None`` before the first frame) to
-        the next frame and the new state.
-    context
-        Observed frames of shape (B, T, C, H, W), T at least 1.
-    horizon
-        Number of frames to predict after the context, at least 1.
-    future
-        True frames of the horizon, of shape (B, horizon, C, H, W); needed beside ``feed_true``.
-    feed_true
-        Booleans of shape (B, T + horizon - 2): which input frames, from the second one on, are
-        true ones rather than the network's own predictions. By default all frames of the
-        context and none of the horizon.
-    state
-        State to carry on from, as returned by an earlier call.
-
-    Returns
-    -------
-    frames
-        The prediction of the frame after each input frame, of shape
-        (B, T - 1 + horizon, C, H, W); the last ``horizon`` of them are the forecast.
-    state
-        State after the last input frame, which is the last but one of the horizon.
-    """
-    length = context.shape[1]
-    known = context if future is None else torch.cat([context, future[:, :-1]], dim=1)
-    prediction, state = step(context[:, 0], state)
-    predictions = [prediction]
-    for t in range(1, length + horizon - 1):
-        if feed_true is None:
-            frame = known[:, t] if t < length else prediction
-        else:
-            is_true = feed_true[:, t - 1, None, None, None]
-            frame = torch.where(is_true, known[:, t], prediction)
-        prediction, state = step(frame, state)
-        predictions.append(prediction)
-    return torch.stack(predictions, dim=1), state
+__all__ = ["MIMNetwork", "MIMState"]
 
 
 class MIMState(NamedTuple):
@@ -82,10 +29,17 @@ class MIMState(NamedTuple):
         State of each layer, from the bottom to the top.
     m
         Memory of the top layer, of shape (B, hidden_channels[-1], H / p, W / p).
+    dropout_masks
+        What dropout multiplies each layer's hidden state with, of shape (B, channels, 1, 1); empty
+        without dropout.
+    has_begun
+        0 before the first frame and 1 after it, of shape (B, 1, 1, 1); ``None`` after it.
     """
 
     layers: tuple[STLSTMState | MIMBlockState, ...]
     m: Tensor
+    dropout_masks: tuple[Tensor, ...] = ()
+    has_begun: Tensor | None = None
 
 
 class MIMNetwork(nn.Module):
@@ -114,6 +68,20 @@ class MIMNetwork(nn.Module):
     nonstationary_unit, stationary_unit
         Whether the MIM blocks have their MIM-N and their MIM-S. Table 2 of the paper removes
         one of them; removing both is no network of the paper, and refused.
+    out_channels
+        Channels of a prediction, by default those of a frame. With more of them, as for the
+        parameters of a distribution, ``forward`` needs ``feed_back``.
+    plane_channels
+        Fields on the grid that each step reads besides the frame, the constant ones included.
+    scalar_channels
+        Numbers that each step reads besides the frame; they are spread over the grid.
+    reads_observed
+        Whether each step reads, cell by cell, if the frame's values were observed (1) or
+        predicted (0).
+    dropout
+        Module that draws the masks of variational dropout [2]_, such as ``torch.nn.Dropout(0.1)``.
+        A mask drops channels of a layer's hidden state on its way up, and is the same at all
+        steps of a sequence: a rollout is that of one thinned network.
 
     Raises
     ------
@@ -128,6 +96,8 @@ class MIMNetwork(nn.Module):
        Higher-Order Non-Stationarity from Spatiotemporal Dynamics", CVPR 2019, section 3.
        Kernel size and forget bias are those of the authors' released code; the paper is silent
        on both.
+    .. [2] Y. Gal, Z. Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
+       Neural Networks", NeurIPS 2016, section 4.
 
     Examples
     --------
@@ -148,6 +118,11 @@ class MIMNetwork(nn.Module):
         forget_bias: float = 1.0,
         nonstationary_unit: bool = True,
         stationary_unit: bool = True,
+        out_channels: int | None = None,
+        plane_channels: int = 0,
+        scalar_channels: int = 0,
+        reads_observed: bool = False,
+        dropout: nn.Module | None = None,
     ) -> None:
         super().__init__()
         options = checked_options(
@@ -162,11 +137,16 @@ class MIMNetwork(nn.Module):
         self.in_channels = checked_integer("in_channels", in_channels)
         self.hidden_channels = options["hidden_channels"]
         self.patch_size = options["patch_size"]
+        self.out_channels = checked_integer("out_channels", out_channels or in_channels)
+        self.plane_channels = checked_integer("plane_channels", plane_channels, least=0)
+        self.scalar_channels = checked_integer("scalar_channels", scalar_channels, least=0)
+        self.reads_observed = reads_observed
+        self.dropout = dropout
 
-        patch_channels = self.in_channels * self.patch_size**2
+        fields = self.in_channels * (2 if reads_observed else 1) + self.plane_channels
         widths = self.hidden_channels
         self.bottom = STLSTMCell(
-            patch_channels,
+            fields * self.patch_size**2 + self.scalar_channels,
             widths[0],
             options["kernel_size"],
             layer_norm=options["layer_norm"],
@@ -189,22 +169,22 @@ class MIMNetwork(nn.Module):
             nn.Identity() if below == width else nn.Conv2d(below, width, kernel_size=1)
             for below, width in pairwise((widths[-1], *widths))
         )
-        self.head = nn.Conv2d(widths[-1], patch_channels, kernel_size=1)
+        self.head = nn.Conv2d(widths[-1], self.out_channels * self.patch_size**2, kernel_size=1)
         # a step is faster with the channels innermost: benchmarks/training_step.py
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def initial_state(self, patches: Tensor) -> MIMState:
-        """Return the all-zero state before the first frame.
+        """Return the all-zero state before the first frame, with dropout's masks drawn.
 
         Parameters
         ----------
         patches
-            A frame's patches (B, C * p * p, H / p, W / p): gives batch, size, type and device.
+            A frame's patches (B, channels, H / p, W / p): gives batch, size, type and device.
 
         Returns
         -------
         MIMState
-            Zeros.
+            Zeros, and the masks.
         """
         b, _, height, width = patches.shape
 
@@ -219,9 +199,20 @@ class MIMNetwork(nn.Module):
             layers.append(
                 MIMBlockState(zero, zero, zero, zero) if layers else STLSTMState(zero, zero)
             )
-        return MIMState(tuple(layers), m=zeros(self.hidden_channels[-1]))
+        masks: tuple[Tensor, ...] = ()
+        if self.dropout is not None:
+            ones = (patches.new_ones(b, channels, 1, 1) for channels in self.hidden_channels)
+            masks = tuple(self.dropout(one) for one in ones)
+        return MIMState(
+            tuple(layers),
+            m=zeros(self.hidden_channels[-1]),
+            dropout_masks=masks,
+            has_begun=patches.new_zeros(b, 1, 1, 1),
+        )
 
-    def step(self, frame: Tensor, state: MIMState | None = None) -> tuple[Tensor, MIMState]:
+    def step(
+        self, frame: Tensor, state: MIMState | None = None, inputs: StepInputs | None = None
+    ) -> tuple[Tensor, MIMState]:
         """Read one frame and predict the next.
 
         Parameters
@@ -230,17 +221,18 @@ class MIMNetwork(nn.Module):
             Frame of shape (B, C, H, W).
         state
             State after the frame before, ``None`` for the first frame.
+        inputs
+            What the network reads besides the frame.
 
         Returns
         -------
-        frame
-            Prediction of the next frame, of shape (B, C, H, W).
+        prediction
+            Prediction of the next frame, of shape (B, out_channels, H, W).
         state
             State after the frame read.
         """
         height, width = frame.shape[-2:]
-        x = fold_patches(frame, self.patch_size).contiguous(memory_format=torch.channels_last)
-        is_first = state is None
+        x = self._fold(frame, inputs or StepInputs()).contiguous(memory_format=torch.channels_last)
         before = self.initial_state(x) if state is None else state
 
         m = self.memory_paths[0](before.m)
@@ -248,12 +240,35 @@ class MIMNetwork(nn.Module):
         layers: list[STLSTMState | MIMBlockState] = [bottom]
         for level, block in enumerate(self.blocks, start=1):
             h = layers[-1].h
-            d = torch.zeros_like(h) if is_first else h - before.layers[level - 1].h
+            d = h - before.layers[level - 1].h
+            if before.has_begun is not None:
+                d = d * before.has_begun
+            if before.dropout_masks:
+                h, d = (each * before.dropout_masks[level - 1] for each in (h, d))
             m, layer = block(h, d, self.memory_paths[level](m), before.layers[level])
             layers.append(layer)
 
-        prediction = unfold_patches(self._read_out(layers[-1].h), self.patch_size, height, width)
-        return prediction, MIMState(tuple(layers), m)
+        h = layers[-1].h
+        if before.dropout_masks:
+            h = h * before.dropout_masks[-1]
+        prediction = unfold_patches(self._read_out(h), self.patch_size, height, width)
+        return prediction, MIMState(tuple(layers), m, before.dropout_masks)
+
+    def _fold(self, frame: Tensor, inputs: StepInputs) -> Tensor:
+        """Return what the bottom layer reads, (B, channels, H / p, W / p)."""
+        fields = [frame]
+        if self.reads_observed:
+            observed = inputs.observed
+            fields.append(
+                torch.ones_like(frame) if observed is None else observed.to(frame).expand_as(frame)
+            )
+        if inputs.planes is not None:
+            fields.append(inputs.planes)
+        x = fold_patches(torch.cat(fields, dim=1) if len(fields) > 1 else frame, self.patch_size)
+        if inputs.scalars is not None:
+            spread = inputs.scalars[..., None, None].expand(-1, -1, *x.shape[-2:])
+            x = torch.cat([x, spread], dim=1)
+        return x
 
     def forward(
         self,
@@ -262,20 +277,23 @@ class MIMNetwork(nn.Module):
         *,
         future: Tensor | None = None,
         feed_true: Tensor | None = None,
+        observed: Tensor | None = None,
+        inputs: Inputs | None = None,
+        feed_back: Callable[[Tensor], FedFrame] = FedFrame,
         state: MIMState | None = None,
     ) -> tuple[Tensor, MIMState]:
         """Encode a context and predict a horizon of any length; see ``unroll``.
 
         Parameters
         ----------
-        context, horizon, future, feed_true, state
+        context, horizon, future, feed_true, observed, inputs, feed_back, state
             As for ``unroll``.
 
         Returns
         -------
-        frames
-            Predictions of shape (B, T - 1 + horizon, C, H, W): of all context frames but the
-            first, then of the horizon.
+        predictions
+            Predictions of shape (B, T - 1 + horizon, out_channels, H, W): of all context frames
+            but the first, then of the horizon.
         state
             State after the last input frame.
 
@@ -283,7 +301,8 @@ class MIMNetwork(nn.Module):
         ------
         ValueError
             If a tensor is not of its shape, a frame is smaller than a patch, ``horizon`` is not
-            positive, or ``future`` is missing beside ``feed_true``.
+            positive, or ``future`` is missing beside ``feed_true``, ``feed_back`` beside a number
+            of ``out_channels`` other than ``in_channels``.
         """
         _check_shape("context", context, "BTCHW", (None, None, self.in_channels, None, None))
         checked_integer("horizon", horizon)
@@ -295,10 +314,48 @@ class MIMNetwork(nn.Module):
             _check_shape("feed_true", feed_true, "BT", (b, length + horizon - 2))
             if future is None and horizon > 1:
                 raise ValueError("`feed_true` needs the true frames of the horizon as `future`")
+        if observed is not None:
+            frames = length if future is None else length + horizon
+            _check_shape("observed", observed, "BTCHW", (b, frames, channels, height, width))
+        if feed_back is FedFrame and self.out_channels != self.in_channels:
+            raise ValueError(
+                f"`feed_back` is needed to make a frame of {self.in_channels} channels of a "
+                f"prediction of {self.out_channels}; give the function that does"
+            )
+        self._check_inputs(inputs or Inputs(), context, horizon)
         if state is not None:
             rows, columns = -(-height // self.patch_size), -(-width // self.patch_size)
             _check_shape("state.m", state.m, "BCHW", (b, self.hidden_channels[-1], rows, columns))
-        return unroll(self.step, context, horizon, future=future, feed_true=feed_true, state=state)
+        return unroll(
+            self.step,
+            context,
+            horizon,
+            future=future,
+            feed_true=feed_true,
+            observed=observed,
+            inputs=inputs,
+            feed_back=feed_back,
+            state=state,
+        )
+
+    def _check_inputs(self, inputs: Inputs, context: Tensor, horizon: int) -> None:
+        """Refuse inputs that are not those that the network was built for."""
+        b, length, _, height, width = context.shape
+        steps = length + horizon - 1
+        planes, constants, scalars = inputs
+        n_planes = sum(x.shape[-3] for x in (planes, constants) if x is not None and x.ndim > 3)
+        n_scalars = 0 if scalars is None else scalars.shape[-1]
+        if (n_planes, n_scalars) != (self.plane_channels, self.scalar_channels):
+            raise ValueError(
+                f"`inputs` must have {self.plane_channels} planes and {self.scalar_channels} "
+                f"scalars, as the network was built for, got {n_planes} and {n_scalars}"
+            )
+        if planes is not None:
+            _check_shape("inputs.planes", planes, "BSEHW", (b, steps, None, height, width))
+        if constants is not None:
+            _check_shape("inputs.constants", constants, "BEHW", (b, None, height, width))
+        if scalars is not None:
+            _check_shape("inputs.scalars", scalars, "BSF", (b, steps, None))
 
     def _read_out(self, h: Tensor) -> Tensor:
         # frames leave in full precision: in bfloat16 they would have 8 bits of intensity

@@ -250,3 +250,20 @@ class ScheduledSampling:
         size = (batch, context + horizon - 2)
         draws = torch.rand(size, generator=generator, device="cpu")
         return draws < probability
+
+
+class HalfTeacherForced:
+    """Feed true frames all the way in about half of the sequences, and over the context in all.
+
+    What models of distributions train with: they learn from the true frames to continue a sampled
+    path, and in free running to say what is known of each frame from the context alone.
+    """
+
+    def draw(
+        self, step: int, *, batch: int, context: int, horizon: int, key: tuple[int, ...]
+    ) -> Tensor:
+        """Draw which input frames are true, with arguments as in ``ScheduledSampling.draw``."""
+        generator = keyed_generator("teacher forcing", *key, step)
+        is_forced = torch.rand((batch, 1), generator=generator, device="cpu") < 0.5
+        context_is_true = torch.ones(batch, context - 1, dtype=torch.bool, device="cpu")
+        return torch.cat([context_is_true, is_forced.expand(-1, horizon - 1)], dim=1)

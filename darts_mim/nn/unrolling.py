@@ -1,0 +1,160 @@
+"""Unroll one-step networks over the frames of a context and of a horizon.
+
+Legend: B batch, T time, C channels, H height, W width, S = T - 1 + horizon steps of an unrolling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["FedFrame", "Inputs", "StepInputs", "unroll"]
+
+State = TypeVar("State")
+
+
+class StepInputs(NamedTuple):
+    """What a network reads at one step besides the frame.
+
+    Attributes
+    ----------
+    planes
+        Fields on the grid of the frames, of shape (B, E, H, W).
+    scalars
+        Numbers that hold for the whole grid, of shape (B, F).
+    observed
+        Where the frame's values were observed, rather than predicted, as booleans (B, C, H, W);
+        ``None`` for everywhere.
+    """
+
+    planes: Tensor | None = None
+    scalars: Tensor | None = None
+    observed: Tensor | None = None
+
+
+class Inputs(NamedTuple):
+    """What a network reads besides the frames: at step t, what belongs to the step from t to t+1.
+
+    Attributes
+    ----------
+    planes
+        Fields on the grid of the frames, of shape (B, S, E, H, W).
+    constants
+        Fields that do not change with time, of shape (B, E', H, W).
+    scalars
+        Numbers that hold for the whole grid, of shape (B, S, F).
+    """
+
+    planes: Tensor | None = None
+    constants: Tensor | None = None
+    scalars: Tensor | None = None
+
+    def at(self, t: int, observed: Tensor | None = None) -> StepInputs:
+        """Return what is read at step t, where some of the frame's values were ``observed``."""
+        planes = None if self.planes is None else self.planes[:, t]
+        if planes is None or self.constants is None:
+            planes = self.constants if planes is None else planes
+        else:
+            planes = torch.cat([planes, self.constants], dim=1)
+        scalars = None if self.scalars is None else self.scalars[:, t]
+        return StepInputs(planes, scalars, observed)
+
+
+class FedFrame(NamedTuple):
+    """A frame that stands in for one that is not known.
+
+    Attributes
+    ----------
+    values
+        The frame, of shape (B, C, H, W).
+    observed
+        Which of its values to count as observed, broadcastable to it; ``None`` for all.
+    """
+
+    values: Tensor
+    observed: Tensor | None = None
+
+
+class Step(Protocol[State]):
+    """One step of a network: a frame and a state in, the next frame and the new state out."""
+
+    def __call__(
+        self, frame: Tensor, state: State | None, inputs: StepInputs, /
+    ) -> tuple[Tensor, State]: ...
+
+
+def unroll(
+    step: Step[State],
+    context: Tensor,
+    horizon: int,
+    *,
+    future: Tensor | None = None,
+    feed_true: Tensor | None = None,
+    observed: Tensor | None = None,
+    inputs: Inputs | None = None,
+    feed_back: Callable[[Tensor], FedFrame] = FedFrame,
+    state: State | None = None,
+) -> tuple[Tensor, State]:
+    """Encode the frames of a context, then predict the frames of a horizon one by one.
+
+    Parameters
+    ----------
+    step
+        A function from a frame (B, C, H, W), a state (``None`` before the first frame) and what
+        else the step reads to a prediction of the next frame (B, C', H, W) and the new state.
+    context
+        Known frames of shape (B, T, C, H, W), T at least 1.
+    horizon
+        Number of frames to predict after the context, at least 1.
+    future
+        True frames of the horizon, of shape (B, horizon, C, H, W); needed beside ``feed_true``.
+    feed_true
+        Booleans of shape (B, T + horizon - 2): which input frames, from the second one on, are
+        true ones rather than the network's own predictions. By default all frames of the
+        context and none of the horizon.
+    observed
+        Booleans (B, T, C, H, W) beside the context, or (B, T + horizon, C, H, W) beside context
+        and future: which values are known. By default all. An unknown value is fed from the
+        prediction; in the first frame, which no prediction precedes, it is fed as it stands.
+    inputs
+        What the step reads besides the frames.
+    feed_back
+        Makes the frame that is fed of the prediction, where C' is not C or where not all of the
+        prediction is to be fed. It is called in order, once for each frame of the horizon that is
+        fed, and for a frame of the context where some of it is not known or not true.
+    state
+        State to carry on from, as returned by an earlier call.
+
+    Returns
+    -------
+    predictions
+        The prediction of the frame after each input frame, of shape
+        (B, T - 1 + horizon, C', H, W); the last ``horizon`` of them are the forecast.
+    state
+        State after the last input frame, which is the last but one of the horizon.
+    """
+    length = context.shape[1]
+    known = context if future is None else torch.cat([context, future[:, :-1]], dim=1)
+    inputs = Inputs() if inputs is None else inputs
+    first = None if observed is None else observed[:, 0]
+    prediction, state = step(context[:, 0], state, inputs.at(0, first))
+    predictions = [prediction]
+    for t in range(1, length + horizon - 1):
+        is_free = feed_true is None and t >= length
+        is_true = None if feed_true is None else feed_true[:, t - 1, None, None, None]
+        if observed is not None and not is_free:
+            is_true = observed[:, t] if is_true is None else observed[:, t] & is_true
+        if is_free:
+            frame, is_known = feed_back(prediction)
+        elif is_true is None:
+            frame, is_known = known[:, t], None
+        else:
+            fed = feed_back(prediction)
+            frame = torch.where(is_true, known[:, t], fed.values)
+            is_known = None if fed.observed is None else is_true | fed.observed
+        prediction, state = step(frame, state, inputs.at(t, is_known))
+        predictions.append(prediction)
+    return torch.stack(predictions, dim=1), state
