@@ -5,10 +5,12 @@ from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_rmse, fram
 from darts_mim.models import MIMModel
 from darts_mim.nn.sampling import ScheduledSampling
 from darts_mim.protocols import protocol
+from darts_mim.scaler import GridScaler
 from darts_mim.series import frames_to_series, series_to_frames
 
 __all__ = [
     "Grid",
+    "GridScaler",
     "MIMModel",
     "ScheduledSampling",
     "frame_mae",
