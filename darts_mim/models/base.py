@@ -18,7 +18,8 @@ from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
-from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
+from darts.utils.torch import random_method
 
 from darts_mim.grid import METADATA_KEY, Grid
 from darts_mim.models.checks import check_options, check_sample, check_values, refuse_unobserved
@@ -117,9 +118,10 @@ class GridForecastingModel(MixedCovariatesTorchModel, ABC):
             self._check_grid(grid, expected)
         layouts = [self._layouts_of(dataset, expected) for dataset in datasets]
         known_layouts = self._covariate_layouts if self.model_created else layouts[0]
+        horizon = self.output_chunk_length if self._requires_training else None
         for dataset, layout in zip(datasets, layouts, strict=True):
             if len(dataset):
-                check_sample(dataset[0], self.input_chunk_length, self.output_chunk_length)
+                check_sample(dataset[0], self.input_chunk_length, horizon)
             _check_layouts(layout, known_layouts)
             self._check_target(dataset, expected, must_be_observed=dataset is train_dataset)
         self._fitted_grid, self._covariate_layouts = expected, known_layouts
@@ -232,6 +234,9 @@ class GridForecastingModel(MixedCovariatesTorchModel, ABC):
         self._check_history(n, dataset)
         params: dict[str, Any] = super()._setup_for_predict(n, dataset, *args, **kwargs)
         n_devices = params["trainer"].world_size
+        _check_precision(
+            dataset[0], cast(TorchTrainingSample, self.train_sample), params["trainer"]
+        )
         if n_devices > 1:
             raise ValueError(
                 f"`predict` works in one process, got a trainer of {n_devices} devices, each of "
@@ -279,6 +284,16 @@ class GridForecastingModel(MixedCovariatesTorchModel, ABC):
             for draft in sorted(Path(folder).iterdir(), reverse=True):
                 draft.replace(target.with_name(draft.name))
 
+    @random_method
+    def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Load weights as Darts does; training after it follows ``random_state``."""
+        if kwargs.get("skip_checks") and self._given_grid is None:
+            raise ValueError(
+                "`skip_checks=True` skips reading the grid of the weights; give it with "
+                f"`{type(self).__name__}(grid=...)`, or leave `skip_checks` out"
+            )
+        super().load_weights_from_checkpoint(*args, **kwargs)
+
     @property
     def _ckpt_skipped_params(self) -> list[str]:
         """Options that may differ between a model and the weights it loads."""
@@ -305,6 +320,14 @@ class GridForecastingModel(MixedCovariatesTorchModel, ABC):
             raise ValueError(
                 f"`grid` has {given.channels} channels, but the weights are for "
                 f"{saved.channels}; give a grid of as many channels"
+            )
+        rin = self.model_params.get("use_reversible_instance_norm")
+        is_affine = rin.get("affine", True) if isinstance(rin, dict) else rin
+        if is_affine and given.n_components != saved.n_components:
+            raise ValueError(
+                "`use_reversible_instance_norm` has a gain and a bias for each component, which "
+                "do not fit a grid of another size; train with "
+                "`use_reversible_instance_norm={'affine': False}`"
             )
         self.train_sample = self._sample_on(given, saved)
 
@@ -364,6 +387,18 @@ def _check_layouts(got: dict[str, CovariateLayout], expected: dict[str, Covariat
                 f"{f' from component {fitted.first} on' if fitted else ''}; give covariates like "
                 "those it was fitted on"
             )
+
+
+def _check_precision(
+    sample: TorchInferenceSample, fitted: TorchTrainingSample, trainer: pl.Trainer
+) -> None:
+    """Refuse a double precision series where the model is of single precision."""
+    got, expected = (cast(np.ndarray, each.past_target).dtype for each in (sample, fitted))
+    if got == np.float64 and expected != got and trainer.precision != "64-true":
+        raise ValueError(
+            f"`series` holds float64 values, but the model was trained on {expected}; give "
+            f"`series.astype(np.{expected})`"
+        )
 
 
 def _same_mask(grid: Grid, other: Grid) -> bool:

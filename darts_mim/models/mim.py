@@ -123,9 +123,10 @@ class MIMModel(GridForecastingModel):
     **kwargs
         Everything else that Darts' torch models take: ``batch_size``, ``n_epochs``, ``loss_fn``,
         ``likelihood``, ``add_encoders``, ``torch_metrics``, ``optimizer_cls``,
-        ``optimizer_kwargs``, ``lr_scheduler_cls``, ``lr_scheduler_kwargs``, ``use_reversible_instance_norm``, ``model_name``, ``work_dir``,
-        ``log_tensorboard``, ``nr_epochs_val_period``, ``force_reset``, ``save_checkpoints``,
-        ``random_state``, ``pl_trainer_kwargs``, ``show_warnings`` and ``enable_finetuning``; see
+        ``optimizer_kwargs``, ``lr_scheduler_cls``, ``lr_scheduler_kwargs``,
+        ``use_reversible_instance_norm``, ``model_name``, ``work_dir``, ``log_tensorboard``,
+        ``nr_epochs_val_period``, ``force_reset``, ``save_checkpoints``, ``random_state``,
+        ``pl_trainer_kwargs``, ``show_warnings`` and ``enable_finetuning``; see
         ``darts.models.forecasting.torch_forecasting_model.TorchForecastingModel``.
 
     Raises

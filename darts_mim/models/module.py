@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, cast
 
 import torch
@@ -386,3 +387,8 @@ class GridForecastingModule(PLForecastingModule, ABC):
         """Restore what ``on_save_checkpoint`` saved."""
         super().on_load_checkpoint(checkpoint)
         self.n_fits = checkpoint["n_fits"]
+        # Darts restores `criterion` alone: a model that was loaded would train with another loss
+        if self.train_criterion_reduction is None:
+            self.train_criterion = deepcopy(checkpoint["loss_fn"])
+        if self.val_criterion_reduction is None:
+            self.val_criterion = deepcopy(checkpoint["loss_fn"])
