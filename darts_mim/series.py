@@ -63,8 +63,8 @@ def frames_to_series(
         The T times of the frames, increasing in constant steps of `freq` (read from the times where
         it is not given). Every clip of a batch has these times.
     start : int, str or datetime, optional
-        Instead of `times`, the time of the first frame. Default: 0, or 2000-01-01 (as in the series
-        that Darts generates) where `freq` is a pandas offset.
+        Instead of `times`, the time of the first frame. Default: 0, or the first date from
+        2000-01-01 on (as in the series that Darts generates) where `freq` is a pandas offset.
     freq : int, str, timedelta or pandas offset, optional
         Time from a frame to the next, such as ``"30min"``; an integer for an integer index.
         Default: 1, for an integer index. Dates need it.

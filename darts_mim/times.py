@@ -36,8 +36,8 @@ def make_time_index(
         The times of the frames, increasing in constant steps of `freq` (read from the times where
         it is not given).
     start : int, str or datetime, optional
-        Instead of `times`, the time of the first frame. Default: 0, or 2000-01-01 (as in the series
-        that Darts generates) where `freq` is a pandas offset.
+        Instead of `times`, the time of the first frame. Default: 0, or the first date from
+        2000-01-01 on (as in the series that Darts generates) where `freq` is a pandas offset.
     freq : int, str, timedelta or pandas offset, optional
         Time from a frame to the next; an integer for an integer index. Default: 1, for an integer
         index. Dates need it.
@@ -69,14 +69,15 @@ def make_time_index(
         raise ValueError("`times` and `start` are both given; pass one of them")
     if times is not None:
         return _regular_index(length, times, freq)
-    if start is None:
-        start = 0 if freq is None or isinstance(freq, Integral) else _DEFAULT_DATE
+    if start is None and (freq is None or isinstance(freq, Integral)):
+        start = 0
     if not isinstance(start, bool) and isinstance(start, Integral):
         step = _checked_step(freq)
         return pd.RangeIndex(int(start), int(start) + length * step, step)
-    first = _without_time_zone(_checked_date(start), "start")
+    date = _DEFAULT_DATE if start is None else start
+    first = _without_time_zone(_checked_date(date), "start")
     index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
-    if index[0] != first:
+    if start is not None and index[0] != first:
         raise ValueError(
             f"`start={start!r}` does not lie on `freq={freq!r}`, whose next date is {index[0]}; "
             "pass that as `start`, or another `freq`"
