@@ -20,8 +20,10 @@ from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
 from darts.utils.torch import random_method
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from darts_mim.grid import METADATA_KEY, Grid
+from darts_mim.models.checkpoints import AtomicCheckpointIO
 from darts_mim.models.checks import check_options, check_sample, check_values, refuse_unobserved
 from darts_mim.models.covariates import CovariateLayout, lay_out, lay_out_inputs
 from darts_mim.models.data import ResumableDataModule
@@ -68,6 +70,13 @@ class GridForecastingModel(MixedCovariatesTorchModel, ABC):
         return True
 
     # --- training -------------------------------------------------------------------------------
+
+    @staticmethod
+    def _init_trainer(trainer_params: dict[str, Any], max_epochs: int | None = None) -> pl.Trainer:
+        plugins = trainer_params.get("plugins") or []
+        if not any(isinstance(plugin, TorchCheckpointIO) for plugin in plugins):
+            trainer_params = {**trainer_params, "plugins": [*plugins, AtomicCheckpointIO()]}
+        return MixedCovariatesTorchModel._init_trainer(trainer_params, max_epochs)
 
     def _setup_for_fit_from_dataset(
         self, *args: Any, **kwargs: Any
@@ -278,6 +287,17 @@ class GridForecastingModel(MixedCovariatesTorchModel, ABC):
             Whether to leave out the training series and Lightning's options.
         """
         target = Path(path or f"{self._default_save_path()}.pt")
+        if self.model_created and self.trainer is None and not self.load_ckpt_path:
+            # Darts saves weights through a trainer; a model just loaded would lose them silently
+            trainer = pl.Trainer(
+                accelerator="cpu",
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.strategy.connect(cast(PLForecastingModule, self.model))
+            self.trainer = trainer
         with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
             super().save(str(Path(folder) / target.name), clean)
             # the weights first: a model without them would load, and know nothing

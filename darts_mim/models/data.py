@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
 from typing import Any, cast
 
 import torch
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from darts_mim.nn.seeding import keyed_generator
 
@@ -16,25 +17,33 @@ __all__ = ["ResumableDataLoader", "ResumableDataModule"]
 _ORDER_OPTIONS = frozenset({"sampler", "batch_sampler", "generator"})
 
 
-class _EpochOrder(Sampler[int]):
-    """The order of the samples in one epoch: a pure function of a key and the epoch."""
+class _EpochOrder(DistributedSampler[int]):
+    """The order of one process's samples in one epoch: a pure function of a key and the epoch.
 
-    def __init__(self, n_samples: int, *, key: tuple[int, ...], shuffle: bool) -> None:
-        self.n_samples = n_samples
+    All processes share one order and take turns in it: process r of W has the positions r, r + W,
+    r + 2W and so on, so that the W batches of a step together are the batch that one process has
+    with batches W times as large. Where W does not divide the samples, the order starts over for
+    the last step, or, with ``drop_last``, ends early.
+
+    Lightning leaves a ``DistributedSampler`` alone, and replaces any other in several processes.
+    """
+
+    def __init__(self, dataset: Dataset[Any], *, key: tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(dataset, **kwargs)
         self.key = key
-        self.shuffle = shuffle
-        self.epoch = 0
         self.first = 0
 
-    def __len__(self) -> int:
-        return self.n_samples
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: Lightning calls this behind the first iterator, which the loader sets up."""
 
     def __iter__(self) -> Iterator[int]:
-        order: Sequence[int] = range(self.n_samples)
+        n_samples = len(self.dataset)  # type: ignore[arg-type]
+        order: Sequence[int] = range(n_samples)
         if self.shuffle:
             generator = keyed_generator("order", *self.key, self.epoch)
-            order = torch.randperm(self.n_samples, generator=generator, device="cpu").tolist()
-        return iter(order[self.first :])
+            order = torch.randperm(n_samples, generator=generator, device="cpu").tolist()
+        begin = self.rank + self.first * self.num_replicas
+        return islice(cycle(order), begin, self.total_size, self.num_replicas)
 
 
 class ResumableDataLoader(DataLoader[Any]):
@@ -49,7 +58,8 @@ class ResumableDataLoader(DataLoader[Any]):
     dataset
         Data set with a length.
     key
-        What the order depends on besides the epoch, such as the seed of the run.
+        What the order depends on besides the epoch, such as the seed of the run; the same in all
+        processes.
     current_epoch
         Returns the number of the epoch that the next iterator is for. Lightning gives a loader
         its state back mid-epoch alone; at the start of an epoch only the trainer knows which.
@@ -57,6 +67,10 @@ class ResumableDataLoader(DataLoader[Any]):
         Whether each epoch has an order of its own.
     limit_batches
         Lightning's ``limit_train_batches``: batches in an epoch as a number or as a fraction.
+    num_replicas
+        Number of processes that train together.
+    rank
+        Number of this process, from 0.
     **kwargs
         Passed on to ``torch.utils.data.DataLoader``.
     """
@@ -69,9 +83,18 @@ class ResumableDataLoader(DataLoader[Any]):
         current_epoch: Callable[[], int],
         shuffle: bool = True,
         limit_batches: float = 1.0,
+        num_replicas: int = 1,
+        rank: int = 0,
         **kwargs: Any,
     ) -> None:
-        self._order = _EpochOrder(len(dataset), key=key, shuffle=shuffle)  # type: ignore[arg-type]
+        self._order = _EpochOrder(
+            dataset,
+            key=key,
+            shuffle=shuffle,
+            num_replicas=num_replicas,
+            rank=rank,
+            drop_last=kwargs.get("drop_last", False),
+        )
         self._current_epoch = current_epoch
         self._limit_batches = limit_batches
         self._served = 0
@@ -108,8 +131,8 @@ class ResumableDataModule(TorchDataModule):
     """Darts' data module with a ``ResumableDataLoader`` for training.
 
     A custom ``sampler``, ``batch_sampler`` or ``generator`` in ``dataloader_kwargs`` keeps Darts'
-    loader. So does distributed training, in which Lightning brings a sampler of its own, whose
-    order does not depend on ``random_state``.
+    loader. Several processes share one order: each step they see together what one process sees
+    with batches as large as all of theirs together.
 
     Parameters
     ----------
@@ -134,15 +157,15 @@ class ResumableDataModule(TorchDataModule):
         has_own_order = not _ORDER_OPTIONS.isdisjoint(self.dataloader_kwargs)
         if self.train_dataset is None or trainer is None or has_own_order:
             return super().train_dataloader()
-        if trainer.world_size > 1:
-            return super().train_dataloader()
         return ResumableDataLoader(
             self.train_dataset,
-            key=self.key,
+            # without a `random_state` each process has drawn a seed of its own
+            key=trainer.strategy.broadcast(self.key),
             # unlike `trainer.current_epoch`, right already while a checkpoint is being restored
             current_epoch=lambda: cast(Any, trainer.fit_loop.epoch_progress.current).processed,
             shuffle=self.shuffle,
             limit_batches=trainer.limit_train_batches,
+            **(trainer.distributed_sampler_kwargs or {}),
             batch_size=self.batch_size,
             **self.dataloader_kwargs,
         )

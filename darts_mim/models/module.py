@@ -149,6 +149,10 @@ class GridForecastingModule(PLForecastingModule, ABC):
 
     # --- training and validation ----------------------------------------------------------------
 
+    def on_fit_start(self) -> None:
+        """Agree with other processes on a seed: without a `random_state` each drew its own."""
+        self.seed = self.trainer.strategy.broadcast(self.seed)
+
     def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss over every next frame, the context's and the horizon's."""
         x_in = batch.to_module_input(stage=ModuleStage.TRAIN)
@@ -162,10 +166,23 @@ class GridForecastingModule(PLForecastingModule, ABC):
             weight = torch.cat([context_weight, weight], dim=1)
         target = torch.cat([batch.past_target[:, 1:], future_target], dim=1)
         loss = self._compute_loss(output, target, self.train_criterion, weight)
+        if self.trainer.world_size > 1:
+            loss = loss * self._share(target)
         self.log("train_loss", loss, batch_size=len(target), prog_bar=True, sync_dist=True)
         horizon = output.replace(prediction=output.prediction[:, n_context:])
         self._update_metrics(horizon, future_target, self.train_metrics)
         return loss
+
+    def _share(self, target: Tensor) -> Tensor:
+        """Return what share of the known values of all processes this one has, times their number.
+
+        Lightning averages the processes' gradients; so weighted they are the joined batch's also
+        where the processes know unequally many values.
+        """
+        known = self._known(target)
+        n_known = (torch.ones_like(target, dtype=torch.bool) if known is None else known).sum()
+        total = cast(Tensor, self.trainer.strategy.reduce(n_known.clone(), reduce_op="sum"))
+        return n_known * self.trainer.world_size / total.clamp(min=1)
 
     def _draw_true(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor | None:
         """Draw which frames training feeds the network are true ones, ``None`` for the context's.

@@ -448,6 +448,18 @@ np.save(sys.argv[2], model.predict(n=7).all_values())
 """
 
 
+def test_a_model_just_loaded_saves_its_weights(fitted: MIMModel, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "first.pt")
+    MIMModel.load(str(tmp_path / "first.pt")).save(tmp_path / "second.pt")
+    again = make_model()
+    again.load_weights(str(tmp_path / "second.pt"))
+    again.save(tmp_path / "third.pt")
+    for name in ("second.pt", "third.pt"):
+        loaded = MIMModel.load(str(tmp_path / name))
+        assert torch.equal(weights(loaded), weights(fitted))
+        assert values(loaded.predict(n=2, series=make_series())).shape[0] == 2
+
+
 @pytest.mark.parametrize("sampling", [None, ScheduledSampling.reverse(2, 9, 3)])
 def test_another_process_loads_a_model_and_forecasts_the_same(
     tmp_path: Path, sampling: ScheduledSampling | None

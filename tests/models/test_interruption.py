@@ -1,0 +1,213 @@
+"""A run that is killed, at any moment, goes on from its newest checkpoint."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from darts.utils.serialization.torch import _DartsCheckpointIO
+
+from darts_mim import MIMModel, ScheduledSampling, frames_to_series
+from darts_mim.models.checkpoints import AtomicCheckpointIO
+
+resource = pytest.importorskip("resource", reason="kills processes as Unix does")
+
+# Its server imports the package once: after that a process costs next to nothing.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["darts_mim"])
+
+N_EPOCHS = 3
+CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod"}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+    pytest.mark.filterwarnings("ignore:.*could not find the monitored key"),
+]
+
+
+def make_model(folder: Path, n_epochs: int = N_EPOCHS, **trainer: Any) -> MIMModel:
+    return MIMModel(
+        4,
+        3,
+        hidden_channels=(4, 3),
+        kernel_size=3,
+        patch_size=2,
+        batch_size=4,
+        n_epochs=n_epochs,
+        random_state=0,
+        scheduled_sampling=ScheduledSampling.reverse(begin=2, until=8, steps=4),
+        lr_scheduler_cls=torch.optim.lr_scheduler.StepLR,
+        lr_scheduler_kwargs={"step_size": 1, "gamma": 0.9},
+        save_checkpoints=True,
+        force_reset=True,
+        work_dir=str(folder),
+        model_name="run",
+        pl_trainer_kwargs={
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            **trainer,
+        },
+    )
+
+
+def load(folder: Path) -> MIMModel:
+    return MIMModel.load_from_checkpoint("run", work_dir=str(folder), best=False)
+
+
+def train(model: MIMModel) -> torch.Tensor:
+    """Return the weights after the last epoch."""
+    # 9 samples: 3 steps in an epoch
+    frames = np.random.default_rng(0).random((15, 2, 5, 6), dtype=np.float32)
+    model.fit(frames_to_series(frames))
+    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+
+
+def names(folder: Path, pattern: str = "last-*") -> list[str]:
+    return sorted(path.name for path in (folder / "run" / "checkpoints").glob(pattern))
+
+
+# --- what processes run -------------------------------------------------------------------------
+
+
+def start(folder: Path, n_epochs: int = N_EPOCHS) -> None:
+    train(make_model(folder, n_epochs))
+
+
+def resume(folder: Path) -> None:
+    train(load(folder))
+
+
+def start_and_die(folder: Path, moment: int, amid_writing: bool) -> None:
+    """Train up to the n-th change to the files in a folder, or into the n-th file written there.
+
+    To this process the temporary folder is one on another file system.
+    """
+    tempfile.tempdir = str(folder / "temporary")
+    Path(tempfile.tempdir).mkdir()
+    rename = os.rename
+
+    def rename_in_one_file_system(source: Any, target: Any, **options: Any) -> None:
+        if str(source).startswith(tempfile.gettempdir()):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, target, **options)
+
+    os.rename = rename_in_one_file_system  # type: ignore[assignment]
+    changes = count(1)
+
+    def watch(event: str, args: tuple[Any, ...]) -> None:
+        is_change = event == "open" and "w" in (args[1] or "")
+        if not amid_writing:
+            is_change |= event in CHANGES
+        if not is_change or str(folder) not in str(args[0]) or next(changes) != moment:
+            return
+        if not amid_writing:
+            os.kill(os.getpid(), signal.SIGKILL)
+        # the system kills a process that writes more, unless it ignores the signal as Python does
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    sys.addaudithook(watch)
+    start(folder)
+
+
+def run(function: Any, *args: Any) -> int | None:
+    """Run a function in a process to its end; return the negative of the signal that ended it."""
+    process = PROCESSES.Process(target=function, args=args, daemon=True)
+    process.start()
+    process.join(timeout=120)
+    assert process.exitcode is not None, "the process has not ended"
+    return process.exitcode
+
+
+# --- tests --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("amid_writing", "cause"), [(False, signal.SIGKILL), (True, signal.SIGXFSZ)]
+)
+def test_a_run_killed_at_any_change_to_its_files_goes_on(
+    tmp_path: Path, amid_writing: bool, cause: signal.Signals
+) -> None:
+    whole = train(make_model(tmp_path / "whole"))
+    found = []
+    for moment in count(1):
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        ended_by = run(start_and_die, folder, moment, amid_writing)
+        if ended_by == 0:
+            break
+        assert ended_by == -cause
+        found.append(names(folder))
+        if found[-1]:
+            model = load(folder)
+        else:
+            with pytest.raises((FileNotFoundError, ValueError), match=r"no file match|not find"):
+                load(folder)
+            model = make_model(folder)
+        assert torch.equal(train(model), whole)
+        assert not names(folder, ".*")
+        shutil.rmtree(folder)
+    # before the first checkpoint, and with each; between writing one and removing the last one
+    last = [f"last-epoch={epoch}.ckpt" for epoch in range(N_EPOCHS)]
+    expected = [[], *([name] for name in last[:-1])]
+    expected += [] if amid_writing else [last[:2], last[1:]]
+    assert {tuple(each) for each in found} == {tuple(each) for each in expected}
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
+    n_epochs = 30
+    function, args = start, (tmp_path / "parted", n_epochs)
+    (tmp_path / "parted").mkdir()
+    for delay in np.random.default_rng(0).uniform(0.0, 0.1, size=3):
+        before = names(tmp_path / "parted")
+        process = PROCESSES.Process(target=function, args=args, daemon=True)
+        process.start()
+        while names(tmp_path / "parted") == before:
+            assert process.is_alive()
+            time.sleep(0.001)
+        time.sleep(delay)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        function, args = resume, args[:1]
+    parted, whole = train(load(tmp_path / "parted")), train(make_model(tmp_path, n_epochs))
+    assert torch.equal(parted, whole)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    plugin, path = AtomicCheckpointIO(), tmp_path / "new" / "last.ckpt"
+    plugin.save_checkpoint({"step": 1}, path)
+    with pytest.raises((AttributeError, TypeError), match=r"pickle|local"):
+        plugin.save_checkpoint({"step": lambda: 2}, path)
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    assert plugin.load_checkpoint(path) == {"step": 1}
+
+
+def test_what_is_no_local_file_is_left_to_lightning() -> None:
+    plugin = AtomicCheckpointIO()
+    plugin.save_checkpoint({"step": 1}, "memory://folder/last.ckpt")
+    assert not Path("memory:").exists()
+    with pytest.raises(TypeError, match="storage_options"):
+        plugin.save_checkpoint({"step": 1}, "last.ckpt", storage_options={})
+
+
+def test_a_plugin_of_the_user_comes_first(tmp_path: Path) -> None:
+    theirs = _DartsCheckpointIO()
+    for plugins, expected in (([], AtomicCheckpointIO), ([theirs], _DartsCheckpointIO)):
+        model = make_model(tmp_path, n_epochs=1, plugins=plugins)
+        train(model)
+        assert type(model.trainer.strategy.checkpoint_io) is expected
