@@ -39,6 +39,7 @@ def frames_to_series(
     freq: Frequency | None = None,
     coordinates: Mapping[str, ArrayLike] | None = None,
     mask: ArrayLike | None = None,
+    static_fields: Mapping[str, ArrayLike] | None = None,
     metadata: Mapping[str, Any] | None = None,
     dtype: DTypeLike | None = np.float32,
 ) -> TimeSeries | list[TimeSeries]:
@@ -72,6 +73,9 @@ def frames_to_series(
         Coordinates of the rows, then of the columns, as `Grid` takes them.
     mask : array_like of bool, optional
         Shape (H, W), True where the grid is observed. The values are left as they are.
+    static_fields : mapping of str to array_like, optional
+        Fields that do not change with time, such as the elevation, of shape (H, W) or (C, H, W).
+        They become the series' static covariates, a row for each component.
     metadata : mapping, optional
         Further metadata of the series, beside the grid.
     dtype : floating dtype, optional
@@ -91,7 +95,8 @@ def frames_to_series(
         `times`, `start` and `freq` do not go together.
     ValueError
         If `layout` does not describe `frames`, if `frames` are empty or hold integers that `dtype`
-        cannot represent exactly, or if times, names, coordinates or mask do not fit the frames.
+        cannot represent exactly, or if times, names, coordinates, mask or static fields do not fit
+        the frames.
 
     See Also
     --------
@@ -127,8 +132,16 @@ def frames_to_series(
     index = make_time_index(t, times, start, freq)
     components: Any = pd.Index(grid.component_names)  # made once, for all clips
     attributes = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
+    static_covariates = _as_static_covariates(static_fields or {}, grid)
     series = [
-        TimeSeries(index, clip, components=components, metadata=deepcopy(attributes), copy=False)
+        TimeSeries(
+            index,
+            clip,
+            components=components,
+            static_covariates=static_covariates,
+            metadata=deepcopy(attributes),
+            copy=False,
+        )
         for clip in values
     ]
     return series if "B" in layout else series[0]
@@ -197,6 +210,25 @@ def series_to_frames(
     stacked = values[0][np.newaxis] if isinstance(series, TimeSeries) else np.stack(values)
     frames = grid.to_frames(stacked.swapaxes(-1, -2))  # (B, T, N, S) -> (B, T, S, C, H, W)
     return _arranged(frames, _FRAMES, layout)
+
+
+def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.DataFrame | None:
+    """Return fields (H, W) or (C, H, W) as Darts' static covariates, a row for each component."""
+    columns = {}
+    for name, given in fields.items():
+        field = np.asarray(given)
+        if field.shape not in (grid.shape, grid.shape[1:]):
+            raise ValueError(
+                f"`static_fields[{name!r}]` must have the shape of a frame, {grid.shape}, or of "
+                f"one of its channels, {grid.shape[1:]}, got {field.shape}; pass it on this grid"
+            )
+        if not (np.issubdtype(field.dtype, np.number) or field.dtype == np.bool_):
+            raise TypeError(
+                f"`static_fields[{name!r}]` must be numbers, got dtype {field.dtype}; number the "
+                "classes, or pass a field for each"
+            )
+        columns[name] = grid.to_components(np.broadcast_to(field, grid.shape))
+    return pd.DataFrame(columns, index=grid.component_names) if columns else None
 
 
 def _check_layout(layout: str) -> None:

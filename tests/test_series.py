@@ -575,3 +575,28 @@ def test_clips_of_a_batch_do_not_share_their_metadata() -> None:
     first, second = frames_to_series(np.zeros((2, 3, 2, 3, 4)), layout="BTCHW")
     first.metadata["grid"]["channels"] = 7
     assert second.metadata["grid"]["channels"] == 2
+
+
+def test_static_fields_become_static_covariates_of_each_component() -> None:
+    frames = np.zeros((3, 2, 3, 4), dtype=np.float32)
+    elevation, share = np.arange(12.0).reshape(3, 4), np.arange(24).reshape(2, 3, 4)
+    series = frames_to_series(frames, static_fields={"elevation": elevation, "share": share})
+    held = series.static_covariates
+    assert held.index.tolist() == series.components.tolist()
+    assert held.loc["channel_1_2_3", "elevation"] == elevation[2, 3]
+    assert held.loc["channel_1_0_2", "share"] == share[1, 0, 2]
+    assert held.to_numpy().dtype == np.float32
+    assert frames_to_series(frames).static_covariates is None
+
+
+@pytest.mark.parametrize(
+    ("field", "error", "message"),
+    [
+        (np.zeros((4, 3)), ValueError, r"must have the shape of a frame, \(2, 3, 4\), or of one"),
+        (np.full((3, 4), "land"), TypeError, "must be numbers, got dtype <U4; number the classes"),
+    ],
+)
+def test_static_fields_that_do_not_fit_are_refused(field, error, message) -> None:
+    frames = np.zeros((3, 2, 3, 4), dtype=np.float32)
+    with pytest.raises(error, match=rf"`static_fields\['cover'\]` {message}"):
+        frames_to_series(frames, static_fields={"cover": field})
