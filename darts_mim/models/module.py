@@ -1,4 +1,4 @@
-"""The Lightning module of grid models: frames to Darts' batches and back, loss, rollout.
+"""The Lightning module of grid models: training, validation and prediction.
 
 Legend: B batch, L ``input_chunk_length``, S ``output_chunk_shift``, H ``output_chunk_length``,
 N components (channels x height x width of the grid), P likelihood parameters (1 without one).
@@ -7,13 +7,11 @@ N components (channels x height x width of the grid), P likelihood parameters (1
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, cast
 
 import torch
 from darts.logging import get_logger
-from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import (
     ModuleStage,
     PLModuleInput,
@@ -21,79 +19,42 @@ from darts.utils.data.torch_datasets.utils import (
     TorchInferenceBatch,
     TorchTrainingBatch,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
-from darts_mim.grid import Grid
-from darts_mim.models.covariates import InputLayout, collect_inputs
-from darts_mim.models.likelihoods import point_forecast
-from darts_mim.models.missing import normalise, selector
+from darts_mim.models.missing import selector
+from darts_mim.models.rollout import RolloutModule
 from darts_mim.nn.sampling import HalfTeacherForced, ScheduledSampling
-from darts_mim.nn.unrolling import FedFrame
 
 logger = get_logger(__name__)
 
 
-class GridForecastingModule(PLForecastingModule, ABC):
+class GridForecastingModule(RolloutModule, ABC):
     """Lightning module of a network that maps context frames to the frames after them.
-
-    A subclass sets ``network``, called like ``darts_mim.nn.MIMNetwork.forward`` and built with
-    ``network_sizes``.
 
     Parameters
     ----------
-    grid
-        Grid of the target.
-    input_layout
-        What the network reads besides the frames.
     scheduled_sampling
         Which frames training feeds the network. ``None`` for free running over the horizon;
         with a likelihood, for free running in one half of the sequences and true frames in the
         other.
     seed
         Seed of the training order and of scheduled sampling.
+    **kwargs
+        Passed on to ``RolloutModule``.
 
     Attributes
     ----------
     n_fits
         How often training was begun anew, rather than resumed: each time in another order.
-    **kwargs
-        Passed on to Darts' ``PLForecastingModule``.
     """
 
-    network: nn.Module
-    mask: Tensor | None
-
     def __init__(
-        self,
-        grid: Grid,
-        input_layout: InputLayout,
-        scheduled_sampling: ScheduledSampling | None,
-        seed: int,
-        **kwargs: Any,
+        self, scheduled_sampling: ScheduledSampling | None, seed: int, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.grid = grid
-        self.input_layout = input_layout
         self.scheduled_sampling = scheduled_sampling
         self.seed = seed
         self.n_fits = 0
-        # no part of the weights, which fit grids of any size
-        mask = None if grid.mask is None else torch.from_numpy(grid.mask.copy())
-        self.register_buffer("mask", mask, persistent=False)
-
-    @property
-    def network_sizes(self) -> dict[str, Any]:
-        """What the network's arguments follow from: grid, covariates and likelihood."""
-        n_parameters = self.likelihood.num_parameters if self.likelihood else 1
-        return {
-            "in_channels": self.grid.channels,
-            "out_channels": self.grid.channels * n_parameters,
-            "plane_channels": self.input_layout.plane_channels(self.grid),
-            "scalar_channels": self.input_layout.scalar_channels(
-                self.grid, self.output_chunk_shift
-            ),
-            "reads_observed": self.likelihood is not None,
-        }
 
     @property
     def random_key(self) -> tuple[int, ...]:
@@ -295,103 +256,6 @@ class GridForecastingModule(PLForecastingModule, ABC):
         super().set_predict_parameters(
             n, num_samples, roll_size, batch_size, predict_likelihood_parameters, mc_dropout
         )
-
-    # --- the rollout ----------------------------------------------------------------------------
-
-    def _roll_out(
-        self,
-        x_in: PLModuleInput,
-        horizon: int,
-        *,
-        future_past_covariates: Tensor | None = None,
-        feed_true: Tensor | None = None,
-        draw: Callable[[Tensor], Tensor] | None = None,
-    ) -> Tensor:
-        """Return what the network predicts at every step, (B, L - 1 + S + horizon, N, P).
-
-        ``draw`` makes a frame (B, 1, N) to feed back of its distribution's parameters
-        (B, 1, N, P); it then counts as observed. By default their centre is fed, which does not.
-        """
-        length, gap = self.input_chunk_length, self.output_chunk_shift
-        values = x_in.past_target
-        if feed_true is not None:
-            future = cast(Tensor, x_in.future_target)
-            unknown = future.new_zeros(len(future), gap, future.shape[-1])
-            values = torch.cat([values, unknown, future], dim=1)
-        known = self._known(values)
-        frames = self.grid.to_frames(normalise(values, known, self.rin, length))
-        output, _ = self.network(
-            frames[:, :length],
-            gap + horizon,
-            future=None if feed_true is None else frames[:, length:],
-            feed_true=feed_true,
-            observed=None if known is None else self.grid.to_frames(known),
-            inputs=collect_inputs(
-                self.input_layout,
-                self.grid,
-                x_in,
-                horizon=horizon,
-                shift=gap,
-                future_past=future_past_covariates,
-                mask=None if self.mask is None else self.mask.to(frames),
-            ),
-            feed_back=self._feed_back(draw),
-        )
-        return self._denormalise(self._to_parameters(output))
-
-    def _feed_back(self, draw: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], FedFrame]:
-        """Return what makes a frame to feed (B, C, H, W) of a prediction (B, C * P, H, W)."""
-        mask, likelihood = self.mask, self.likelihood
-        if likelihood is None:
-            return FedFrame if mask is None else lambda frame: FedFrame(frame * mask)
-
-        def feed_back(prediction: Tensor) -> FedFrame:
-            parameters = self._denormalise(self._to_parameters(prediction[:, None]))
-            values = draw(parameters) if draw else point_forecast(likelihood, parameters)
-            if self.rin is not None:
-                values = self.rin.transform(values)
-            frame = self.grid.to_frames(values)[:, 0]
-            observed = torch.full_like(frame, draw is not None, dtype=torch.bool)
-            if mask is not None:
-                frame, observed = frame * mask, observed & mask
-            return FedFrame(frame, observed)
-
-        return feed_back
-
-    def _to_parameters(self, output: Tensor) -> Tensor:
-        """Reshape what the network says, (B, T, C * P, H, W), to (B, T, N, P)."""
-        b, t, _, height, width = output.shape
-        channels = self.grid.channels
-        return (
-            output.reshape(b, t, channels, -1, height, width)
-            .movedim(3, -1)
-            .reshape(b, t, self.grid.n_components, -1)
-        )
-
-    def _denormalise(self, output: Tensor) -> Tensor:
-        return output if self.rin is None else self.rin.inverse(output)
-
-    # --- what is known -------------------------------------------------------------------------
-
-    def _known(self, values: Tensor) -> Tensor | None:
-        """Return which values (B, T, N) are known, ``None`` if there is no need to tell."""
-        known = ~torch.isnan(values)
-        observed = self._observed
-        if observed is not None:
-            known &= observed
-        elif not torch.compiler.is_exporting() and bool(known.all()):
-            return None
-        return known
-
-    @property
-    def _observed(self) -> Tensor | None:
-        """Which components the mask leaves, (N,)."""
-        return None if self.mask is None else self.mask.expand(self.grid.shape).reshape(-1)
-
-    def _hide(self, output: Tensor) -> Tensor:
-        """Put NaN where the mask hides the components of parameters (B, T, N, P)."""
-        observed = self._observed
-        return output if observed is None else output.masked_fill(~observed[:, None], torch.nan)
 
     # --- checkpoints ----------------------------------------------------------------------------
 
