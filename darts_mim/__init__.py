@@ -1,5 +1,6 @@
 """Memory In Memory forecasts for grids that change over time, as a Darts model."""
 
+from darts_mim.backtesting import stream_backtest
 from darts_mim.grid import Grid
 from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_rmse, frame_ssim
 from darts_mim.models import MIMModel
@@ -21,4 +22,5 @@ __all__ = [
     "frames_to_series",
     "protocol",
     "series_to_frames",
+    "stream_backtest",
 ]

@@ -227,6 +227,8 @@ def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.Dat
                 f"`static_fields[{name!r}]` must be numbers, got dtype {field.dtype}; number the "
                 "classes, or pass a field for each"
             )
+        # Darts takes booleans for categories
+        field = field.astype(np.float32) if field.dtype == np.bool_ else field
         columns[name] = grid.to_components(np.broadcast_to(field, grid.shape))
     return pd.DataFrame(columns, index=grid.component_names) if columns else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -17,10 +18,16 @@ from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
 
 from darts_mim.grid import METADATA_KEY, Grid
-from darts_mim.models.checks import check_options, check_sample, check_values, refuse_unobserved
+from darts_mim.models.checks import (
+    check_options,
+    check_sample,
+    check_static,
+    check_values,
+    refuse_unobserved,
+)
 from darts_mim.models.covariates import CovariateLayout, lay_out, lay_out_inputs
 from darts_mim.models.data import ResumableDataModule
-from darts_mim.models.likelihoods import check_priors, check_support
+from darts_mim.models.likelihoods import check_normalisation, check_priors, check_support
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.models.saving import SavedGridModel
 from darts_mim.nn.checks import checked_integer
@@ -103,9 +110,10 @@ class GridForecastingModel(SavedGridModel, ABC):
     ) -> None:
         """Check training data, and take over their grid if the model has none yet."""
         datasets = [train_dataset] if val_dataset is None else [train_dataset, val_dataset]
-        grids = [grid for dataset in datasets for grid in self._grids_of(dataset)]
-        expected = self.grid if self.model_created or self._given_grid else grids[0]
-        for grid in grids:
+        grids = [self._grids_of(dataset) for dataset in datasets]
+        is_settled = self.model_created or self._given_grid
+        expected = self.grid if is_settled else _most_telling(grids[0])
+        for grid in chain(*grids):
             self._check_grid(grid, expected)
         layouts = [self._layouts_of(dataset, expected) for dataset in datasets]
         known_layouts = self._covariate_layouts if self.model_created else layouts[0]
@@ -122,10 +130,17 @@ class GridForecastingModel(SavedGridModel, ABC):
     ) -> None:
         """Check the values of a data set's series and covariates, as far as it has any."""
         all_series: Sequence[TimeSeries] = getattr(dataset, "series", None) or ()
+        if len(dataset) and dataset[0].static_covariates is not None:
+            check_static(all_series)
         for name in _COVARIATES:
-            for covariates in getattr(dataset, name, None) or ():
-                check_values(covariates, name=name)
-        known = [check_values(series, may_miss=True) for series in all_series]
+            all_covariates = getattr(dataset, name, None) or ()
+            for series, covariates in zip(all_series, all_covariates, strict=False):
+                times = covariates.time_index
+                start, end = times.searchsorted([series.start_time(), series.end_time()])
+                check_values(covariates, name=name, start=int(start), end=int(end) + 1)
+        for weight in getattr(dataset, "sample_weight", None) or ():
+            check_values(weight, name="sample_weight", grid=grid)
+        known = [check_values(series, may_miss=True, grid=grid) for series in all_series]
         if not known:
             return
         grid = grid or Grid(channels=len(known[0]), height=1, width=1)
@@ -189,12 +204,14 @@ class GridForecastingModel(SavedGridModel, ABC):
                 f"`grid` is a {grid}: {grid.n_components} components, but the target has "
                 f"{n_components}; give the grid that the series was made from"
             )
+        params = cast(dict[str, Any], self.pl_module_params)
         check_priors(self.likelihood, grid)
+        check_normalisation(self.likelihood, params.get("use_reversible_instance_norm", False))
         return {
             "grid": grid,
             "input_layout": lay_out_inputs(train_sample, self._covariate_layouts, grid),
             "seed": int(torch.randint(2**31, (), device="cpu")),
-            **cast(dict[str, Any], self.pl_module_params),
+            **params,
         }
 
     # --- prediction -----------------------------------------------------------------------------
@@ -239,19 +256,31 @@ class GridForecastingModel(SavedGridModel, ABC):
     def _check_history(self, n: int, dataset: Any) -> None:
         """Check what forecasts read of the series and covariates that a data set is made from."""
         _check_layouts(self._layouts_of(dataset, self.grid), self._covariate_layouts)
-        bounds = getattr(dataset, "bounds", None)
-        for index, series in enumerate(getattr(dataset, "series", ())):
+        all_series, bounds = getattr(dataset, "series", ()), getattr(dataset, "bounds", None)
+        if dataset[0].static_covariates is not None:
+            check_static(all_series, cast(GridForecastingModule, self.model).input_layout.static)
+        ahead = {
+            "past_covariates": max(n - self.output_chunk_length, 0),
+            "future_covariates": self.output_chunk_shift + n,
+        }
+        for index, series in enumerate(all_series):
             self._check_grid(self._grid_of(series), self.grid)
             # the last input chunk, or what Darts' historical forecasts span
             first, last = (len(series),) * 2 if bounds is None else map(int, bounds[index])
             start = max(first - self.input_chunk_length, 0)
-            check_values(series, start=start, end=last, may_miss=True)
+            check_values(series, start=start, end=last, may_miss=True, grid=self.grid)
             for name in _COVARIATES:
                 if covariates := getattr(dataset, name, None):
                     # outside of them, Darts has refused the forecast or will
                     [begin] = covariates[index].time_index.get_indexer(series.time_index[[start]])
-                    end = begin + last - start + self.output_chunk_shift + n
+                    end = begin + last - start + ahead[name]
                     check_values(covariates[index], name=name, start=int(begin), end=int(end))
+
+
+def _most_telling(grids: Sequence[Grid | None]) -> Grid | None:
+    """Return the first grid with a mask, else the first one that there is."""
+    found = [grid for grid in grids if grid is not None]
+    return next((grid for grid in found if grid.mask is not None), found[0] if found else None)
 
 
 def _check_layouts(got: dict[str, CovariateLayout], expected: dict[str, CovariateLayout]) -> None:
@@ -260,15 +289,12 @@ def _check_layouts(got: dict[str, CovariateLayout], expected: dict[str, Covariat
     Where the model was fitted on a data set that does not say, all components are scalars.
     """
     for name, layout in got.items():
-        fitted = expected.get(name)
-        channels = 0 if fitted is None else fitted.channels
-        has_moved = fitted is not None and layout.first != fitted.first
-        if layout.channels != channels or (channels and has_moved):
+        fitted = expected.get(name, CovariateLayout(0))
+        # Darts compares the numbers of components
+        if layout[1:] != fitted[1:]:
             raise ValueError(
-                f"`{name}` have {layout.channels} channels on the target's grid from component "
-                f"{layout.first} on, but the model was fitted on {channels}"
-                f"{f' from component {fitted.first} on' if fitted else ''}; give covariates like "
-                "those it was fitted on"
+                f"`{name}` have {layout}, but the model was fitted on {fitted}; give covariates "
+                "like those it was fitted on"
             )
 
 

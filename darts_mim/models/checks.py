@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from darts_mim.grid import Grid
 from darts_mim.nn.checks import checked_integer
 
-__all__ = ["check_options", "check_sample", "check_values", "refuse_unobserved", "stretches"]
+__all__ = [
+    "check_options",
+    "check_sample",
+    "check_static",
+    "check_values",
+    "refuse_unobserved",
+    "stretches",
+]
 
 _STRETCH = 2**24  # values looked at in one go, so that memory maps stay out of memory
 
@@ -110,8 +117,11 @@ def check_values(
     start: int = 0,
     end: int | None = None,
     may_miss: bool = False,
+    grid: Grid | None = None,
 ) -> NDArray[np.bool_]:
     """Refuse infinity, and unless values ``may_miss`` also NaN, from ``start`` to before ``end``.
+
+    What the mask of a ``grid`` hides may be anything.
 
     Returns
     -------
@@ -124,19 +134,67 @@ def check_values(
         If there is a value that may not be.
     """
     is_known = np.zeros(series.n_components, dtype=bool)
+    is_hidden = _hidden(grid, series.n_components)[:, None]  # (N, 1), for all samples
     for first, part in stretches(series, start, end):
         is_finite = np.isfinite(part)
         is_known |= is_finite.any(axis=(0, 2))
-        is_refused = np.isinf(part) if may_miss else ~is_finite
+        is_refused = (np.isinf(part) if may_miss else ~is_finite) & ~is_hidden
         if not is_refused.any():
             continue
         time, component, sample = np.argwhere(is_refused)[0]
+        remedy = (
+            "give NaN where a value is missing"
+            if may_miss
+            else "fill the gaps first, for example with "
+            "`darts.utils.missing_values.fill_missing_values`"
+        )
         raise ValueError(
             f"`{name}` must be finite, got {part[time, component, sample]} in component "
-            f"{series.components[component]!r} at {series.time_index[first + time]}; fill the "
-            "gaps first, for example with `darts.utils.missing_values.fill_missing_values`"
+            f"{series.components[component]!r} at {series.time_index[first + time]}; {remedy}"
         )
     return is_known
+
+
+def _hidden(grid: Grid | None, n_components: int) -> NDArray[np.bool_]:
+    """Return which components the mask hides: none where the grid is not theirs."""
+    if grid is None or grid.mask is None or grid.n_components != n_components:
+        return np.zeros(n_components, dtype=bool)
+    return grid.to_components(np.broadcast_to(~grid.mask, grid.shape))
+
+
+def check_static(all_series: Sequence[TimeSeries], expected: tuple[int, int] | None = None) -> None:
+    """Refuse static covariates with missing values, or of unlike shapes.
+
+    Parameters
+    ----------
+    all_series
+        The series.
+    expected
+        The shape (rows, columns), by default that of the first series.
+
+    Raises
+    ------
+    ValueError
+        If there are any.
+    """
+    tables = [series.static_covariates for series in all_series]
+    shapes = [None if table is None else table.shape for table in tables]
+    expected = expected or next(iter(shapes), None)
+    for index, table in enumerate(tables):
+        if table is None or table.shape != expected:
+            raise ValueError(
+                "`static_covariates` must have the same rows and columns in all series, expected "
+                f"{expected}, got {shapes[index]} in series {index}; give all of them one row, or "
+                "a row for each component"
+            )
+        missing = np.argwhere(~np.isfinite(table.to_numpy(dtype=float)))
+        if len(missing):
+            row, column = missing[0]
+            raise ValueError(
+                f"`static_covariates` must be finite, got {table.iloc[row, column]} in column "
+                f"{table.columns[column]!r} of {table.index[row]!r} in series {index}; fill it, "
+                "for example with `fillna`"
+            )
 
 
 def refuse_unobserved(is_known: NDArray[np.bool_], grid: Grid) -> None:
@@ -161,7 +219,7 @@ def refuse_unobserved(is_known: NDArray[np.bool_], grid: Grid) -> None:
         channel, row, column = np.argwhere(is_lost)[0]
         raise ValueError(
             f"`series` has {is_lost.sum()} components that are never observed (NaN at all times), "
-            f"such as channel {grid.channel_names[channel]!r} in row {row}, column {column}; say "
-            "which cells are not observed, as in `frames_to_series(frames, mask=~np.isnan(frames)."
-            "all(axis=(0, 1)))`, or fill them"
+            f"such as channel {grid.channel_names[channel]!r} in row {row}, column {column}; leave "
+            "them out or fill them, or hide their cells, as in `frames_to_series(frames, "
+            "mask=~np.isnan(frames).all(axis=0).any(axis=0))`"
         )

@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 import torch
 import torch.nn.functional as F
 from darts import TimeSeries
+from darts.logging import get_logger
 from darts.utils.data.torch_datasets.utils import PLModuleInput, TorchTrainingSample
 from torch import Tensor
 
@@ -20,36 +21,46 @@ from darts_mim.nn.unrolling import Inputs
 
 __all__ = ["CovariateLayout", "InputLayout", "collect_inputs", "lay_out", "lay_out_inputs"]
 
+logger = get_logger(__name__)
+
 
 class CovariateLayout(NamedTuple):
     """Which components of a covariate are planes.
 
     Attributes
     ----------
-    components
-        Number of components K.
+    n_scalars
+        Number of components that hold for the whole grid.
     first
         Position of the first component that lies on the grid; its planes are in one piece.
-    channels
-        Number of planes. All other components are scalars.
+    channel_names
+        Names of the planes.
     """
 
-    components: int
+    n_scalars: int
     first: int = 0
-    channels: int = 0
+    channel_names: tuple[str, ...] = ()
 
-    def n_scalars(self, grid: Grid) -> int:
-        """Return the number of components that hold for the whole grid."""
-        return self.components - self.channels * grid.height * grid.width
+    @property
+    def channels(self) -> int:
+        """The number of planes."""
+        return len(self.channel_names)
 
     def split(self, values: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         """Split values (B, T, K) into planes (B, T, channels, H, W) and scalars (B, T, rest)."""
-        n_planes = self.channels * grid.height * grid.width
+        n_cells = self.channels * grid.height * grid.width
         before, planes, after = values.split(
-            [self.first, n_planes, self.components - self.first - n_planes], dim=-1
+            [self.first, n_cells, self.n_scalars - self.first], dim=-1
         )
         shape = (*values.shape[:-1], self.channels, grid.height, grid.width)
         return planes.reshape(shape), torch.cat([before, after], dim=-1)
+
+    def __str__(self) -> str:
+        names = ", ".join(self.channel_names)
+        planes = (
+            f"{names} on the grid from component {self.first} on" if names else "none on the grid"
+        )
+        return f"{planes}, and {self.n_scalars} scalars"
 
 
 class InputLayout(NamedTuple):
@@ -76,15 +87,12 @@ class InputLayout(NamedTuple):
             n_planes += self.static[1] * grid.channels
         return n_planes
 
-    def scalar_channels(self, grid: Grid, shift: int) -> int:
-        """Return the number of scalars, among them whether covariates are known at a step."""
-        n_scalars = 0
-        if self.past is not None:
-            n_scalars += self.past.n_scalars(grid) + 1
-        if self.future is not None:
-            n_scalars += self.future.n_scalars(grid) + (1 if shift else 0)
+    @property
+    def scalar_channels(self) -> int:
+        """The number of scalars, among them for each kind whether it is known at a step."""
+        n_scalars = sum(each.n_scalars + 1 for each in (self.past, self.future) if each is not None)
         if self.static is not None and self.static[0] == 1:
-            n_scalars += self.static[1]
+            n_scalars += self.static[1] + 1
         return n_scalars
 
 
@@ -109,10 +117,8 @@ def lay_out(kind: str, covariates: Sequence[TimeSeries], grid: Grid | None) -> C
     for layout in layouts:
         if layout != layouts[0]:
             raise ValueError(
-                f"`{kind}` must be alike for all series, got {layouts[0].components} components "
-                f"of which {layouts[0].channels} channels lie on the grid, and "
-                f"{layout.components} with {layout.channels}; give all of them the same channels "
-                "in the same order"
+                f"`{kind}` must be alike for all series, got {layouts[0]}; and {layout}; give all "
+                "of them the same channels in the same order"
             )
     return layouts[0]
 
@@ -130,18 +136,18 @@ def _lay_out(kind: str, covariates: TimeSeries, grid: Grid | None) -> CovariateL
             f"has {expected}; bring them to the target's grid, or drop theirs with "
             "`with_metadata({})` to spread each component over the target's grid"
         )
-    if own.n_components == n_components:
-        return CovariateLayout(n_components, 0, own.channels)
     names = own.component_names
     held = covariates.components.to_list()
     first = held.index(names[0]) if names[0] in held else 0
-    if held[first : first + own.n_components] != names:
+    # renamed as a whole they may pass, as those of a target may
+    is_renamed = len(held) == len(names) and set(held).isdisjoint(names)
+    if held[first : first + len(names)] != names and not is_renamed:
         raise ValueError(
             f"`{kind}` do not hold the components of their grid ({own}) in one piece and in their "
             "order; stack the series of the grid first, as in `fields.stack(calendar)`, and do "
             "not rename its components"
         )
-    return CovariateLayout(n_components, first, own.channels)
+    return CovariateLayout(n_components - len(names), first, own.channel_names)
 
 
 def lay_out_inputs(
@@ -164,7 +170,16 @@ def lay_out_inputs(
         values = getattr(sample, name)
         if values is None:
             return None
-        return layouts.get(name, CovariateLayout(values.shape[1]))
+        found = layouts.get(name, CovariateLayout(values.shape[1]))
+        if found.n_scalars >= grid.height * grid.width > 1:
+            logger.warning(
+                "`%s` have %s, each of which is spread over the whole grid. If these are fields, "
+                "too, make one series of all fields with `frames_to_series`, a channel for each, "
+                "and stack the rest behind it, as in `fields.stack(calendar)`.",
+                name,
+                found,
+            )
+        return found
 
     static = sample.static_covariates
     if static is not None and static.shape[0] not in (1, grid.n_components):
@@ -192,9 +207,11 @@ def collect_inputs(
     """Line up covariates with the steps of a rollout.
 
     A step from frame t to frame t + 1 reads the past covariates of t and the future covariates of
-    t + 1. Past covariates of the horizon are unknown, unless they are given: they are zeros, and
-    a scalar says which are known (1) and which are not (0). So are future covariates of the gap
-    that ``output_chunk_shift`` leaves.
+    t + 1. Past covariates of the horizon are unknown, unless they are given, and so are future
+    covariates of the gap that ``output_chunk_shift`` leaves: they are zeros. A scalar for each kind
+    says where it is known (1) and where not (0). It is there where all is known, too, and for
+    shared static covariates: layer normalisation undoes a factor common to all that a step reads,
+    and beside a 1 the size of the numbers stays visible.
 
     Parameters
     ----------
@@ -236,23 +253,23 @@ def collect_inputs(
         gap = ahead.new_zeros(b, shift, ahead.shape[-1])
         fields, numbers = layout.future.split(torch.cat([context, gap, ahead], dim=1), grid)
         planes.append(fields)
-        scalars.append(numbers)
-        if shift:
-            ones = [torch.ones_like(part[..., :1]) for part in (context, ahead)]
-            scalars.append(torch.cat([ones[0], torch.zeros_like(gap[..., :1]), ones[1]], dim=1))
+        ones = [torch.ones_like(part[..., :1]) for part in (context, ahead)]
+        scalars += [numbers, torch.cat([ones[0], gap[..., :1], ones[1]], dim=1)]
     constants: list[Tensor] = []
     if layout.static is not None:
         static = cast(Tensor, x_in.static_covariates)
         if layout.static[0] == 1:
-            scalars.append(static.expand(-1, steps, -1))
+            scalars.append(F.pad(static, (0, 1), value=1.0).expand(-1, steps, -1))
         else:
             # a row for each component: (B, N, columns) -> (B, columns * C, H, W)
             constants.append(static.transpose(1, 2).reshape(b, -1, grid.height, grid.width))
     if mask is not None:
         constants.append(mask.expand(b, 1, -1, -1))
-    return Inputs(_join(planes, 2), _join(constants, 1), _join(scalars, 2))
+    dtype = x_in.past_target.dtype
+    return Inputs(_join(planes, 2, dtype), _join(constants, 1, dtype), _join(scalars, 2, dtype))
 
 
-def _join(tensors: list[Tensor], dim: int) -> Tensor | None:
-    joined = torch.cat(tensors, dim=dim) if tensors else None
+def _join(tensors: list[Tensor], dim: int, dtype: torch.dtype) -> Tensor | None:
+    """Join tensors in the target's type: calendars tend to be in float64, frames in float32."""
+    joined = torch.cat(tensors, dim=dim).to(dtype) if tensors else None
     return None if joined is None or joined.shape[dim] == 0 else joined

@@ -1,4 +1,4 @@
-"""What grid models add to Darts' likelihoods: a frame to feed back, and a check of the data.
+"""What grid models add to Darts' likelihoods: a frame to feed back, units, and checks.
 
 Legend: B batch, T time, N components, P likelihood parameters.
 """
@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from darts import TimeSeries
+from darts.models.components.layer_norm_variants import RINorm
 from darts.utils.likelihood_models.torch import (
     BetaLikelihood,
+    CauchyLikelihood,
     GammaLikelihood,
+    GaussianLikelihood,
+    GumbelLikelihood,
+    LaplaceLikelihood,
+    NegativeBinomialLikelihood,
     PoissonLikelihood,
     QuantileRegression,
     TorchLikelihood,
@@ -20,11 +26,23 @@ from darts.utils.likelihood_models.torch import (
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import constraints
+from torch.nn.functional import softplus
 
 from darts_mim.grid import Grid
 from darts_mim.models.checks import stretches
 
-__all__ = ["check_priors", "check_support", "point_forecast"]
+__all__ = [
+    "check_normalisation",
+    "check_priors",
+    "check_support",
+    "denormalise",
+    "point_forecast",
+]
+
+# a location and a scale, which is the softplus of what the network says
+_LOCATION_SCALE = (CauchyLikelihood, GaussianLikelihood, GumbelLikelihood, LaplaceLikelihood)
+# at first a mean in the units of the series
+_COUNTS = (NegativeBinomialLikelihood, PoissonLikelihood)
 
 
 class _OpenUnitInterval(constraints.Constraint):
@@ -63,6 +81,9 @@ def point_forecast(likelihood: TorchLikelihood, output: Tensor) -> Tensor:
     """
     if isinstance(likelihood, QuantileRegression):
         return output[..., likelihood.quantiles.index(0.5)]
+    if isinstance(likelihood, GaussianLikelihood):
+        # unlike the loss and the samples, torch's Normal refuses a scale that was rounded to 0
+        return output[..., 0]
     distribution: Any = likelihood._distr_from_params(likelihood._params_from_output(output))
     try:
         median: Tensor = distribution.icdf(output.new_tensor(0.5))
@@ -70,6 +91,70 @@ def point_forecast(likelihood: TorchLikelihood, output: Tensor) -> Tensor:
         mean: Tensor = distribution.mean
         return mean
     return median
+
+
+def denormalise(likelihood: TorchLikelihood | None, output: Tensor, rin: RINorm) -> Tensor:
+    """Bring what a network says of normalised frames to the units of the series.
+
+    Darts' own models bring all parameters back like values, so that the scale of a Gaussian
+    follows the level of the series. Here a location or a mean is brought back like a value, a
+    scale is multiplied alone, and a dispersion stays.
+
+    Parameters
+    ----------
+    likelihood
+        One of Darts' likelihoods that ``check_normalisation`` accepts; ``None`` for values.
+    output
+        What the network says of the parameters, of shape (B, T, N, P).
+    rin
+        The normalisation that was applied to the frames.
+
+    Returns
+    -------
+    Tensor
+        What the network would have said without normalisation, of shape (B, T, N, P).
+    """
+    if likelihood is None or isinstance(likelihood, QuantileRegression):
+        values: Tensor = rin.inverse(output)
+        return values
+    first, others = rin.inverse(output[..., :1]), output[..., 1:]
+    if isinstance(likelihood, _LOCATION_SCALE):
+        factor = rin.stdev[..., None]
+        if rin.affine:
+            factor = factor / (rin.affine_weight.abs()[:, None] + rin.eps**2)
+        scale = factor * softplus(others)
+        # the inverse of softplus, log(exp(scale) - 1), so that neither end overflows
+        tiny = torch.finfo(scale.dtype).tiny
+        others = scale + torch.log(-torch.expm1(-scale.clamp(min=tiny)))
+    return torch.cat([first, others], dim=-1)
+
+
+def check_normalisation(
+    likelihood: TorchLikelihood | None, normalisation: bool | dict[str, Any]
+) -> None:
+    """Refuse reversible instance normalisation beside parameters that it cannot bring back.
+
+    Parameters
+    ----------
+    likelihood
+        One of Darts' likelihoods, or ``None``.
+    normalisation
+        The model's option ``use_reversible_instance_norm``.
+
+    Raises
+    ------
+    ValueError
+        If there are such parameters.
+    """
+    fits = (*_LOCATION_SCALE, *_COUNTS, QuantileRegression)
+    if likelihood is None or not normalisation or isinstance(likelihood, fits):
+        return
+    names = ", ".join(sorted(each.__name__ for each in fits))
+    raise ValueError(
+        f"`use_reversible_instance_norm` works with {names}, got `likelihood={likelihood}`, whose "
+        "parameters do not follow the level and the scale of a series; leave the normalisation "
+        "out, or choose one of those likelihoods"
+    )
 
 
 def check_priors(likelihood: TorchLikelihood | None, grid: Grid) -> None:
@@ -80,19 +165,18 @@ def check_priors(likelihood: TorchLikelihood | None, grid: Grid) -> None:
     ValueError
         If there are any.
     """
-    priors: Any = likelihood._prior_params if likelihood is not None else None
-    if grid.mask is not None and any(np.ndim(prior) for prior in priors or () if prior is not None):
+    if grid.mask is not None and _has_component_priors(likelihood):
         raise ValueError(
-            f"`likelihood={likelihood}` has priors for single components, but the grid's mask "
-            "hides some of them; give a prior for all components, a number"
+            f"`likelihood` has priors for single components ({type(likelihood).__name__}), but "
+            "the grid's mask hides some of them; give a prior for all components, a number"
         )
 
 
 def check_support(series: TimeSeries, likelihood: TorchLikelihood, grid: Grid) -> None:
     """Refuse values that a likelihood gives no probability.
 
-    Missing values may pass, unless the likelihood is of all components together, and so may
-    those that the grid's mask hides.
+    Those that the grid's mask hides may pass. So may missing values, unless the likelihood is of
+    all components together or has priors for single ones.
 
     Raises
     ------
@@ -102,24 +186,42 @@ def check_support(series: TimeSeries, likelihood: TorchLikelihood, grid: Grid) -
     is_seen = np.ones(grid.shape, dtype=bool) if grid.mask is None else grid.mask
     seen = np.flatnonzero(np.broadcast_to(is_seen, grid.shape))
     support = _support(likelihood, len(seen))
-    if support is None or support is constraints.real:
+    may_miss = support.event_dim == 0 and not _has_component_priors(likelihood)
+    if support is constraints.real and may_miss:
         return
     for first, part in stretches(series):
-        is_allowed = _is_allowed(support, part[:, seen])
+        values = part[:, seen]
+        is_allowed = _check_each(support, values) | (may_miss & np.isnan(values))
         if is_allowed.all():
             continue
         time, component, sample = np.argwhere(~is_allowed)[0]
+        frame, date = values[time, :, sample], series.time_index[first + time]
+        names = series.components[seen]
+        missing = np.flatnonzero(np.isnan(frame))
+        if len(missing) and not may_miss:
+            raise ValueError(
+                f"`series` must have no missing values beside a {type(likelihood).__name__} that "
+                "is of all components together or has priors for single ones, got NaN in "
+                f"component {names[missing[0]]!r} at {date}; fill the gaps first, for example "
+                "with `darts.utils.missing_values.fill_missing_values`"
+            )
+        got = f"{frame[component]} in component {names[component]!r}"
+        if support.event_dim == 1:
+            got = f"values from {frame.min()} to {frame.max()} with the sum {frame.sum()}"
         raise ValueError(
             f"`series` must lie in the support of {type(likelihood).__name__}, {support}, got "
-            f"{part[time, seen[component], sample]} in component "
-            f"{series.components[seen[component]]!r} at {series.time_index[first + time]}; scale "
-            "the series into it, or choose another likelihood"
+            f"{got} at {date}; scale the series into it, or choose another likelihood"
         )
+
+
+def _has_component_priors(likelihood: TorchLikelihood | None) -> bool:
+    priors: Any = None if likelihood is None else likelihood._prior_params
+    return any(np.ndim(prior) > 0 for prior in priors or () if prior is not None)
 
 
 def _support(likelihood: TorchLikelihood, n_components: int) -> Any:
     if isinstance(likelihood, QuantileRegression):
-        return None
+        return constraints.real
     if type(likelihood) in _SUPPORTS:
         return _SUPPORTS[type(likelihood)]
     output = torch.zeros(1, 1, n_components, likelihood.num_parameters)
@@ -127,13 +229,12 @@ def _support(likelihood: TorchLikelihood, n_components: int) -> Any:
     return distribution.support
 
 
-def _is_allowed(support: Any, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+def _check_each(support: Any, values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Return which of the values (T, N, S) lie in a support."""
     allowed: NDArray[np.bool_]
     if support.event_dim == 1:  # the components together
-        joint = support.check(torch.from_numpy(np.moveaxis(values, 1, -1))).numpy()
+        joint = support.check(torch.from_numpy(np.moveaxis(values, 1, -1).copy())).numpy()
         allowed = np.broadcast_to(joint[:, None], values.shape)
         return allowed
     allowed = support.check(torch.from_numpy(np.ascontiguousarray(values))).numpy()
-    allowed |= np.isnan(values)
     return allowed

@@ -34,8 +34,13 @@ def selector(known: Tensor, observed: Tensor | None) -> Callable[[Tensor], Tenso
     return lambda values: values[known][None, :, None]
 
 
-def normalise(values: Tensor, known: Tensor | None, rin: RINorm | None, context: int) -> Tensor:
+def normalise(
+    values: Tensor, known: Tensor | None, rin: RINorm | None, *, context: int, channels: int
+) -> Tensor:
     """Normalise frames with the statistics of the first ones; unknown values become 0.
+
+    The statistics are Darts', but of the known values alone. A component of which fewer than two
+    are known, and not all, has those of its channel: it has no variance of its own.
 
     Parameters
     ----------
@@ -47,6 +52,8 @@ def normalise(values: Tensor, known: Tensor | None, rin: RINorm | None, context:
         Darts' reversible instance normalisation, which keeps the statistics; ``None`` without.
     context
         Number of the frames that the statistics are of.
+    channels
+        Number of channels that the components are of.
     """
     if known is None:
         if rin is None:
@@ -56,10 +63,35 @@ def normalise(values: Tensor, known: Tensor | None, rin: RINorm | None, context:
     values = values.masked_fill(~known, 0.0)
     if rin is None:
         return values
-    # Darts' statistics, but of the known values alone
-    share = known[:, :context].to(values)
-    share = share / share.sum(dim=1, keepdim=True).clamp(min=1.0)
-    rin.mean = (values[:, :context] * share).sum(dim=1, keepdim=True)
-    variance = ((values[:, :context] - rin.mean) ** 2 * share).sum(dim=1, keepdim=True)
+    rin.mean, variance = _statistics(values[:, :context], known[:, :context], channels)
     rin.stdev = torch.sqrt(variance + rin.eps)
     return rin.transform(values).masked_fill(~known, 0.0)
+
+
+def _statistics(values: Tensor, known: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (B, 1, N) of the known ones of values (B, T, N)."""
+    n_cells = values.shape[2] // channels
+    of_each = _moments(values, known, (1,))
+    of_channel = (
+        moment.expand(-1, -1, -1, n_cells).flatten(2)  # (B, 1, C, 1) -> (B, 1, N)
+        for moment in _moments(
+            values.unflatten(2, (channels, n_cells)),
+            known.unflatten(2, (channels, n_cells)),
+            (1, 3),
+        )
+    )
+    has_own = of_each[2] >= min(2, values.shape[1])
+    mean, variance, count = (
+        torch.where(has_own, own, common) for own, common in zip(of_each, of_channel, strict=True)
+    )
+    # in a channel of which nothing is known, what is predicted stays as it is
+    return mean, variance.masked_fill(count == 0, 1.0)
+
+
+def _moments(values: Tensor, known: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, variance and number of the known ones of values."""
+    count = known.sum(dims, keepdim=True)
+    share = known.to(values) / count.clamp(min=1)
+    mean = (values * share).sum(dims, keepdim=True)
+    variance = ((values - mean) ** 2 * share).sum(dims, keepdim=True)
+    return mean, variance, count

@@ -134,6 +134,17 @@ class GridForecastingModule(RolloutModule, ABC):
         self._update_metrics(horizon, future_target, self.train_metrics)
         return loss
 
+    def validation_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
+        """Return the loss over the horizon; in ``val_loss`` each known value weighs the same."""
+        output = self(batch.to_module_input(stage=ModuleStage.VALIDATE))
+        target = cast(Tensor, batch.future_target)
+        loss = self._compute_loss(output, target, self.val_criterion, batch.sample_weight)
+        known = self._known(target)
+        size = target.numel() if known is None else int(known.sum())
+        self.log("val_loss", loss, batch_size=size, prog_bar=True, sync_dist=True)
+        self._update_metrics(output, target, self.val_metrics)
+        return loss
+
     def _share(self, target: Tensor) -> Tensor:
         """Return what share of the known values of all processes this one has, times their number.
 
@@ -192,12 +203,12 @@ class GridForecastingModule(RolloutModule, ABC):
         if known is None:
             super()._update_metrics(output, target, metrics)
             return
-        prediction = output.prediction
-        prediction = self.likelihood.sample(prediction) if self.likelihood else prediction[..., 0]
         select = selector(known, self._observed)
-        prediction, target = (select(each).flatten(0, 1) for each in (prediction, target))
-        if target.numel():
-            metrics.update(prediction.contiguous(), target.contiguous())
+        prediction, target = select(output.prediction), select(target)
+        if not target.numel():
+            return
+        prediction = self.likelihood.sample(prediction) if self.likelihood else prediction[..., 0]
+        metrics.update(*(each.flatten(0, 1).contiguous() for each in (prediction, target)))
 
     # --- prediction -----------------------------------------------------------------------------
 
@@ -208,7 +219,7 @@ class GridForecastingModule(RolloutModule, ABC):
 
         Darts calls ``forward`` again for every chunk; a recurrent network instead encodes the
         context once and carries its state on for as many frames as are asked for. With a
-        likelihood, each frame is drawn given the frames drawn before it, and fed back.
+        likelihood, each frame of the horizon is drawn given those drawn before it, and fed back.
         """
         x_in = PLModuleInput(
             past_target=input_batch.past_target,
@@ -224,18 +235,21 @@ class GridForecastingModule(RolloutModule, ABC):
             output = self(x_in, n, future_past_covariates=future_past)
             return cast(Tensor, output.prediction[..., 0])
         if self.predict_likelihood_parameters:
+
+            def describe(output: Tensor) -> Tensor:
+                return likelihood.predict_likelihood_parameters(output).reshape(output.shape)
+
             output = self._roll_out(x_in, n, future_past_covariates=future_past)[:, -n:]
-            parameters = likelihood.predict_likelihood_parameters(output)
-            return self._hide(parameters.reshape(output.shape)).flatten(2)
+            return self._hide(self._on_observed(describe, output)).flatten(2)
         samples: list[Tensor] = []
 
         def draw(parameters: Tensor) -> Tensor:
-            samples.append(likelihood.sample(parameters))
+            samples.append(self._on_observed(likelihood.sample, parameters))
             return samples[-1]
 
         output = self._roll_out(x_in, n, future_past_covariates=future_past, draw=draw)
         draw(output[:, -1:])
-        return self._hide(torch.cat(samples[-n:], dim=1)[..., None])[..., 0]
+        return self._hide(torch.cat(samples, dim=1)[..., None])[..., 0]
 
     def set_predict_parameters(
         self,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable
+from functools import partial
+from itertools import chain, repeat
 from typing import Any, cast
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from darts_mim.grid import Grid
 from darts_mim.models.covariates import InputLayout, collect_inputs
-from darts_mim.models.likelihoods import point_forecast
+from darts_mim.models.likelihoods import denormalise, point_forecast
 from darts_mim.models.missing import normalise
 from darts_mim.nn.unrolling import FedFrame
 
@@ -42,6 +44,7 @@ class RolloutModule(PLForecastingModule, ABC):
 
     network: nn.Module
     mask: Tensor | None
+    components: Tensor | None
 
     def __init__(self, grid: Grid, input_layout: InputLayout, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -49,7 +52,9 @@ class RolloutModule(PLForecastingModule, ABC):
         self.input_layout = input_layout
         # no part of the weights, which fit grids of any size
         mask = None if grid.mask is None else torch.from_numpy(grid.mask.copy())
+        components = None if mask is None else mask.expand(grid.shape).flatten().nonzero()[:, 0]
         self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("components", components, persistent=False)
 
     @property
     def network_sizes(self) -> dict[str, Any]:
@@ -59,9 +64,7 @@ class RolloutModule(PLForecastingModule, ABC):
             "in_channels": self.grid.channels,
             "out_channels": self.grid.channels * n_parameters,
             "plane_channels": self.input_layout.plane_channels(self.grid),
-            "scalar_channels": self.input_layout.scalar_channels(
-                self.grid, self.output_chunk_shift
-            ),
+            "scalar_channels": self.input_layout.scalar_channels,
             "reads_observed": self.likelihood is not None,
         }
 
@@ -76,8 +79,9 @@ class RolloutModule(PLForecastingModule, ABC):
     ) -> Tensor:
         """Return what the network predicts at every step, (B, L - 1 + S + horizon, N, P).
 
-        ``draw`` makes a frame (B, 1, N) to feed back of its distribution's parameters
-        (B, 1, N, P); it then counts as observed. By default their centre is fed, which does not.
+        ``draw`` makes a frame (B, 1, N) of the horizon to feed back of its distribution's
+        parameters (B, 1, N, P); it then counts as observed. By default, and for what is not known
+        before the horizon, their centre is fed, which does not.
         """
         length, gap = self.input_chunk_length, self.output_chunk_shift
         values = x_in.past_target
@@ -86,7 +90,8 @@ class RolloutModule(PLForecastingModule, ABC):
             unknown = future.new_zeros(len(future), gap, future.shape[-1])
             values = torch.cat([values, unknown, future], dim=1)
         known = self._known(values)
-        frames = self.grid.to_frames(normalise(values, known, self.rin, length))
+        values = normalise(values, known, self.rin, context=length, channels=self.grid.channels)
+        frames = self.grid.to_frames(values)
         output, _ = self.network(
             frames[:, :length],
             gap + horizon,
@@ -102,23 +107,32 @@ class RolloutModule(PLForecastingModule, ABC):
                 future_past=future_past_covariates,
                 mask=None if self.mask is None else self.mask.to(frames),
             ),
-            feed_back=self._feed_back(draw),
+            feed_back=self._feed_back(draw, gap + (0 if known is None else length - 1)),
         )
         return self._denormalise(self._to_parameters(output))
 
-    def _feed_back(self, draw: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], FedFrame]:
-        """Return what makes a frame to feed (B, C, H, W) of a prediction (B, C * P, H, W)."""
+    def _feed_back(
+        self, draw: Callable[[Tensor], Tensor] | None, n_before: int
+    ) -> Callable[[Tensor], FedFrame]:
+        """Return what makes a frame to feed (B, C, H, W) of a prediction (B, C * P, H, W).
+
+        Of those before the horizon, of which there are ``n_before``, none is drawn: training has
+        fed the centre there in all sequences.
+        """
         mask, likelihood = self.mask, self.likelihood
         if likelihood is None:
             return FedFrame if mask is None else lambda frame: FedFrame(frame * mask)
+        centre = partial(self._on_observed, partial(point_forecast, likelihood))
+        makers = chain(repeat(centre, n_before), repeat(draw or centre))
 
         def feed_back(prediction: Tensor) -> FedFrame:
             parameters = self._denormalise(self._to_parameters(prediction[:, None]))
-            values = draw(parameters) if draw else point_forecast(likelihood, parameters)
+            make = next(makers)
+            values = make(parameters)
             if self.rin is not None:
                 values = self.rin.transform(values)
             frame = self.grid.to_frames(values)[:, 0]
-            observed = torch.full_like(frame, draw is not None, dtype=torch.bool)
+            observed = torch.full_like(frame, make is draw, dtype=torch.bool)
             if mask is not None:
                 frame, observed = frame * mask, observed & mask
             return FedFrame(frame, observed)
@@ -136,7 +150,7 @@ class RolloutModule(PLForecastingModule, ABC):
         )
 
     def _denormalise(self, output: Tensor) -> Tensor:
-        return output if self.rin is None else self.rin.inverse(output)
+        return output if self.rin is None else denormalise(self.likelihood, output, self.rin)
 
     # --- what is known -------------------------------------------------------------------------
 
@@ -146,7 +160,7 @@ class RolloutModule(PLForecastingModule, ABC):
         observed = self._observed
         if observed is not None:
             known &= observed
-        elif not torch.compiler.is_exporting() and bool(known.all()):
+        elif not torch.compiler.is_compiling() and bool(known.all()):
             return None
         return known
 
@@ -154,6 +168,17 @@ class RolloutModule(PLForecastingModule, ABC):
     def _observed(self) -> Tensor | None:
         """Which components the mask leaves, (N,)."""
         return None if self.mask is None else self.mask.expand(self.grid.shape).reshape(-1)
+
+    def _on_observed(self, function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
+        """Apply a function of parameters (B, T, N, P) to those that the mask leaves; 0 elsewhere.
+
+        A likelihood of all components together must not see the others.
+        """
+        if self.components is None:
+            return function(output)
+        seen = function(output.index_select(2, self.components))
+        zeros = seen.new_zeros(*output.shape[:3], *seen.shape[3:])
+        return zeros.index_copy(2, self.components, seen)
 
     def _hide(self, output: Tensor) -> Tensor:
         """Put NaN where the mask hides the components of parameters (B, T, N, P)."""

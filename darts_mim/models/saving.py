@@ -6,7 +6,7 @@ from abc import ABC
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,6 +20,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from darts_mim.grid import Grid
 from darts_mim.models.checkpoints import AtomicCheckpointIO
 from darts_mim.models.covariates import CovariateLayout
+
+if TYPE_CHECKING:
+    from darts_mim.models.module import GridForecastingModule
 
 
 class SavedGridModel(MixedCovariatesTorchModel, ABC):
@@ -64,6 +67,48 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
             # the weights first: a model without them would load, and know nothing
             for draft in sorted(Path(folder).iterdir(), reverse=True):
                 draft.replace(target.with_name(draft.name))
+
+    def to_onnx(
+        self, path: str | PathLike[str] | None = None, *, horizon: int | None = None, **kwargs: Any
+    ) -> None:
+        """Export the model to an ONNX file, for forecasts without PyTorch.
+
+        ``darts.utils.onnx.run_onnx_prediction`` makes of the file what ``predict`` forecasts, for
+        any ``n``. With a likelihood, reversible instance normalisation, past covariates or
+        ``output_chunk_shift``, the file holds forecasts of up to ``horizon`` frames: beyond, Darts
+        refuses with a likelihood, and all is NaN without. A likelihood's parameters are those of
+        ``predict(..., predict_likelihood_parameters=True)``.
+
+        Parameters
+        ----------
+        path
+            Path of the file. By default the name of the class and the time, in the current folder.
+        horizon
+            Number of frames of a forecast, where one call of the graph is to make all of it. By
+            default the graph makes a frame a call, if it can, else ``output_chunk_length`` frames.
+            With past covariates or ``output_chunk_shift`` at most as many.
+        **kwargs
+            Passed on to ``torch.onnx.export``.
+
+        Raises
+        ------
+        ImportError
+            If a package of the extra ``onnx`` is missing.
+        ValueError
+            If the model is not fitted, or ``horizon`` out of its range.
+        """
+        if not self._fit_called:
+            raise ValueError("`fit()` needs to be called before `to_onnx()`.")
+        # here: few need what it imports
+        from darts_mim.models.onnx import export_onnx
+
+        export_onnx(
+            cast("GridForecastingModule", self.model),
+            cast(TorchTrainingSample, self.train_sample),
+            Path(path or f"{self._default_save_path()}.onnx"),
+            horizon,
+            **kwargs,
+        )
 
     @random_method
     def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -124,7 +169,8 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
                 extra = layout.channels * (given.height * given.width - saved.height * saved.width)
                 shape = (len(array), array.shape[1] + extra)
             else:
-                rows = given.n_components if len(array) == saved.n_components else len(array)
+                is_shared = len(array) == 1 or len(array) != saved.n_components
+                rows = len(array) if is_shared else given.n_components
                 shape = (rows, array.shape[1]) if name == "static_covariates" else array.shape
             return np.zeros(shape, dtype=array.dtype)
 

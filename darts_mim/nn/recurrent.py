@@ -368,8 +368,12 @@ def _check_shape(name: str, tensor: Tensor, legend: str, shape: tuple[int | None
     """Refuse a tensor of another shape, in which None stands for any size of at least 1."""
     sizes = tuple(tensor.shape)
     fits = len(sizes) == len(shape) and all(
-        size >= 1 and expected in (None, size) for size, expected in zip(sizes, shape, strict=True)
+        size == expected or (expected is None and size >= 1)
+        for size, expected in zip(sizes, shape, strict=True)
     )
     if not fits:
-        expected = ", ".join(str(n or letter) for letter, n in zip(legend, shape, strict=True))
-        raise ValueError(f"`{name}` must have the shape ({expected}), none of them 0, got {sizes}")
+        sides = zip(legend, shape, strict=True)
+        expected = ", ".join(letter if n is None else str(n) for letter, n in sides)
+        raise ValueError(
+            f"`{name}` must have the shape ({expected}), with letters from 1 up, got {sizes}"
+        )

@@ -1,0 +1,183 @@
+"""Measure the memory that work on a memory-mapped archive takes, beside the file's own pages.
+
+    python benchmarks/memory.py --gib 1
+
+Every step runs in a process of its own. What counts is its anonymous memory at the most, over what
+it had after a first run on a few frames: the pages of a mapped file are not the process's to keep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import logging
+import multiprocessing
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import darts
+import numpy as np
+import torch
+
+from darts_mim import MIMModel, frame_mse, frames_to_series
+from darts_mim.backtesting import stream_backtest
+
+FRAME, CONTEXT, HORIZON, BATCH, PART = (1, 128, 128), 10, 10, 8, 64
+MIB = 2**20
+FRAME_MIB = np.prod(FRAME) * np.dtype(np.float32).itemsize / MIB
+
+
+class Task(NamedTuple):
+    """A step to measure, and the number of windows of a backtest."""
+
+    step: str
+    windows: int = PART
+
+
+TASKS = (
+    Task("fit"),
+    Task("predict"),
+    *(Task("stream_backtest", windows) for windows in (200, 400, 800)),
+    *(Task("backtest", windows) for windows in (200, 400, 800)),
+    Task("save"),
+    Task("load"),
+)
+
+
+def write_archive(path: Path, length: int) -> None:
+    """Write frames to a file, a stretch at a time."""
+    frames = np.lib.format.open_memmap(path, "w+", np.float32, (length, *FRAME))
+    stretch = np.random.default_rng(0).random((256, *FRAME), dtype=np.float32)
+    for first in range(0, length, len(stretch)):
+        frames[first : first + len(stretch)] = stretch[: length - first]
+    frames.flush()
+
+
+def anonymous_memory() -> float:
+    """Return the MiB that this process holds and that lie in no file."""
+    status = Path("/proc/self/status").read_text()
+    kib = re.search(r"RssAnon:\s+(\d+)", status)
+    if kib is None:
+        raise OSError("/proc/self/status has no RssAnon: run this on Linux")
+    return int(kib[1]) / 1024
+
+
+def peak_of(step: Callable[[], Any]) -> tuple[float, float]:
+    """Return the MiB that a step takes at the most, and its seconds."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # give back what is free: a step shall not live on that
+    before, peak, ended = anonymous_memory(), 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(0.001):
+            peak = max(peak, anonymous_memory())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    step()
+    seconds = time.perf_counter() - start
+    ended.set()
+    watcher.join()
+    return max(peak - before, 0.0), seconds
+
+
+def steps_on(frames: Any, windows: int, path: Path) -> Mapping[str, Callable[[], Any]]:
+    """Return what can be done with frames."""
+    series = frames_to_series(frames)
+    model = MIMModel(
+        CONTEXT,
+        HORIZON,
+        hidden_channels=(8, 8),
+        kernel_size=3,
+        patch_size=8,
+        batch_size=BATCH,
+        n_epochs=1,
+        random_state=0,
+        pl_trainer_kwargs={
+            "accelerator": "cpu",
+            "limit_train_batches": 4,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "logger": False,
+        },
+    )
+    where = {
+        "forecast_horizon": HORIZON,
+        "start": len(series) - windows - HORIZON + 1,
+        "metric": frame_mse,
+        "retrain": False,
+    }
+    return {
+        "fit": lambda: model.fit(series),
+        "predict": lambda: model.predict(HORIZON),
+        "stream_backtest": lambda: stream_backtest(model, series, windows_per_part=PART, **where),
+        "backtest": lambda: model.backtest(series, **where),
+        "save": lambda: model.save(path),
+        "load": lambda: MIMModel.load(str(path)),
+    }
+
+
+def measure(task: Task, archive: Path) -> dict[str, Any]:
+    """Measure a step on the archive, after all of them on a few frames."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    path = archive.with_suffix(".pt")
+    few = np.zeros((CONTEXT + HORIZON + 3, *FRAME), dtype=np.float32)
+    for step in steps_on(few, 3, path).values():
+        step()
+    steps = steps_on(np.load(archive, mmap_mode="r"), task.windows, path)
+    if task.step != "fit":
+        steps["fit"]()
+    peak, seconds = peak_of(steps[task.step])
+    counted = {"windows": task.windows} if task.step.endswith("backtest") else {}
+    return {"step": task.step, **counted, "mib": round(peak, 1), "seconds": round(seconds, 1)}
+
+
+def main() -> None:
+    """Measure all steps and print them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gib", type=float, default=1.0, help="size of the archive")
+    parser.add_argument("--folder", help="where the archive is written, and removed again")
+    arguments = parser.parse_args()
+    length = int(arguments.gib * 1024 / FRAME_MIB)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        archive = Path(folder) / "frames.npy"
+        write_archive(archive, length)
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(1, maxtasksperchild=1) as pool:
+            rows = pool.map(partial(measure, archive=archive), TASKS, chunksize=1)
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=False)
+    record = {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": commit.stdout.strip() or "unknown",
+        "versions": {"torch": torch.__version__, "darts": darts.__version__},
+        "archive_mib": length * FRAME_MIB,
+        "frame": FRAME,
+        "frame_mib": FRAME_MIB,
+        "context": CONTEXT,
+        "horizon": HORIZON,
+        "batch_size": BATCH,
+        "windows_per_part": PART,
+        "steps": rows,
+    }
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()

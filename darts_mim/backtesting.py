@@ -1,0 +1,255 @@
+"""Backtests that keep the errors and drop the forecasts.
+
+Letters for shapes: W windows, that is forecasts; T frames of a forecast.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+import pandas as pd
+from darts import TimeSeries
+from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+from darts.typing import TimeSeriesLike
+
+# Darts offers no other way to ask which windows a backtest has.
+from darts.utils.historical_forecasts.optimized_historical_forecasts_torch import (
+    _create_dataset_bounds,
+)
+from darts.utils.historical_forecasts.utils import _general_checks_start
+from darts.utils.ts_utils import series2seq
+from numpy.typing import NDArray
+
+from darts_mim.nn.checks import checked_integer
+
+__all__ = ["stream_backtest"]
+
+Metric: TypeAlias = Callable[..., Any]
+Errors: TypeAlias = float | NDArray[np.floating[Any]]
+
+
+def stream_backtest(
+    model: ForecastingModel,
+    series: TimeSeriesLike,
+    *,
+    forecast_horizon: int,
+    metric: Metric | list[Metric],
+    metric_kwargs: dict[str, Any] | list[dict[str, Any]] | None = None,
+    past_covariates: TimeSeriesLike | None = None,
+    future_covariates: TimeSeriesLike | None = None,
+    start: pd.Timestamp | float | int | None = None,
+    start_format: Literal["position", "value"] = "value",
+    stride: int = 1,
+    reduction: Callable[..., Any] | None = np.nanmean,
+    windows_per_part: int = 64,
+    num_samples: int = 1,
+    predict_likelihood_parameters: bool = False,
+    predict_kwargs: dict[str, Any] | None = None,
+    random_state: int | None = None,
+    retrain: Literal[False] = False,
+    last_points_only: Literal[False] = False,
+    verbose: bool = False,
+    show_warnings: bool = True,
+) -> Errors | list[Errors]:
+    """Compute what `model.backtest` does, without holding all forecasts in memory.
+
+    The result is that of ``model.backtest(series, ..., retrain=False, last_points_only=False)``,
+    which holds every forecast of every series before it computes the first error. Here the windows
+    are taken in parts: a part is forecast, reduced to its errors, and dropped.
+
+    A part reads its frames where they lie: a series that maps a file stays out of memory.
+
+    Parameters
+    ----------
+    model : darts.models.forecasting.forecasting_model.ForecastingModel
+        A fitted model of this package, or any other of Darts' models that forecasts series it was
+        not fitted on.
+    series : TimeSeries or sequence of TimeSeries
+        What to forecast, and to compare the forecasts with.
+    forecast_horizon : int
+        The number of frames T of each forecast.
+    metric : callable or list of callable
+        Metrics of this package or of Darts.
+    metric_kwargs : dict or list of dict, optional
+        Arguments of the metrics: for all of them, or a dictionary for each. No `series_reduction`,
+        which would reduce parts one by one: reduce with `reduction`.
+    past_covariates, future_covariates : TimeSeries or sequence of TimeSeries, optional
+        Handed to Darts whole, with every part.
+    start, start_format, stride
+        Which windows to forecast, as in Darts' `backtest`; ``start="end"`` has nothing to compare.
+    reduction : callable, optional
+        Over the errors of all windows, with the argument `axis`; None returns those of each window.
+    windows_per_part : int
+        Forecasts held at a time. A multiple of the batch size makes the batches of a series those
+        of Darts' `backtest`, and the result equal to its last digit.
+    num_samples, predict_likelihood_parameters, predict_kwargs, verbose, show_warnings
+        As in Darts' `backtest`.
+    random_state : int, optional
+        Seed of stochastic forecasts in the first part; the next part has the next number. Samples
+        are those of Darts' `backtest` if there is just one part.
+    retrain, last_points_only : bool
+        False, and accepted so that arguments for Darts' `backtest` can be passed as they are.
+
+    Returns
+    -------
+    float or numpy.ndarray or list
+        For a metric with a value for each frame (T,), and (T, metrics) for several of them; with
+        ``reduction=None`` (W, T) and (W, T, metrics). For a metric with one value without the axis
+        T. A list, with an entry for each series, for a sequence of series.
+
+    Raises
+    ------
+    TypeError
+        If an argument is one of Darts' `backtest` that parts cannot honour, such as
+        `historical_forecasts`, `overlap_end` or `data_transformers`, or an integer is none.
+    ValueError
+        If the model is not fitted, no window fits into a series, or an argument is out of range.
+
+    Examples
+    --------
+    >>> from darts.models import GlobalNaiveDrift
+    >>> from darts_mim import frame_mse, frames_to_series
+    >>> series = frames_to_series(np.random.default_rng(0).random((40, 1, 4, 6)))
+    >>> model = GlobalNaiveDrift(
+    ...     input_chunk_length=2, output_chunk_length=3, pl_trainer_kwargs={"accelerator": "cpu"}
+    ... ).fit(series)
+    >>> arguments = {"forecast_horizon": 3, "metric": frame_mse, "retrain": False}
+    >>> errors = stream_backtest(model, series, windows_per_part=16, **arguments)
+    >>> errors.shape
+    (3,)
+    >>> np.allclose(errors, model.backtest(series, **arguments))
+    True
+    """
+    _check_arguments(retrain, last_points_only, start)
+    metrics, metric_options = _checked_metrics(metric, metric_kwargs)
+    size = checked_integer("windows_per_part", windows_per_part)
+    window: dict[str, Any] = {
+        "forecast_horizon": checked_integer("forecast_horizon", forecast_horizon),
+        "stride": checked_integer("stride", stride),
+    }
+    batch, past, future = (
+        cast(Sequence[TimeSeries], series2seq(each))
+        for each in (series, past_covariates, future_covariates)
+    )
+    chosen = {**window, "start": start, "start_format": start_format, "overlap_end": False}
+    _general_checks_start(model, batch, SimpleNamespace(**chosen), is_conformal=False)
+    chosen["show_warnings"] = show_warnings
+    bounds, _ = _create_dataset_bounds(model, batch, past, future, **chosen)
+    reach = model.output_chunk_shift + window["forecast_horizon"]
+    options = dict(predict_kwargs or {})
+    errors: list[list[NDArray[Any]]] = [[] for _ in batch]
+    for number, (index, part) in enumerate(_parts(bounds.tolist(), window["stride"], size)):
+        forecasts: Any = model.historical_forecasts(
+            _until(batch[index], part[-1] + reach),
+            past_covariates=past and past[index],
+            future_covariates=future and future[index],
+            **window,
+            start=part[0],
+            start_format="position",
+            retrain=False,
+            last_points_only=False,
+            num_samples=num_samples,
+            predict_likelihood_parameters=predict_likelihood_parameters,
+            predict_kwargs=options,
+            random_state=None if random_state is None else random_state + number,
+            verbose=verbose,
+            show_warnings=show_warnings and number == 0,
+        )
+        if len(forecasts) != len(part):
+            raise ValueError(
+                f"`model`, a {type(model).__name__}, made {len(forecasts)} forecasts where "
+                f"{len(part)} were asked for: it chooses its windows in its own way; use "
+                "`model.backtest`"
+            )
+        errors[index].append(_errors(metrics, metric_options, batch[index], forecasts))
+        del forecasts  # before those of the next part are made
+        if isinstance(model, TorchForecastingModel):
+            # A trainer holds what it predicted last, and lies in a reference cycle: a new one for
+            # each part would keep forecasts until Python looks for cycles.
+            options.setdefault("trainer", model.trainer)
+    results = [_reduced(np.concatenate(parts, axis=1), reduction) for parts in errors]
+    return results[0] if isinstance(series, TimeSeries) else results
+
+
+def _check_arguments(retrain: Any, last_points_only: Any, start: Any) -> None:
+    """Refuse what Darts' `backtest` takes, but what has no meaning in parts."""
+    for name, value in (("retrain", retrain), ("last_points_only", last_points_only)):
+        if value is not False:
+            raise ValueError(
+                f"`{name}` must be False, got {value!r}: a streamed backtest takes whole forecasts "
+                f"of one fitted model; leave `{name}` out, or use `model.backtest`"
+            )
+    if isinstance(start, str):
+        raise ValueError(
+            f"`start` must be a position or a time within the series, got {start!r}: after its end "
+            "there is nothing to compare forecasts with; use `model.predict`"
+        )
+
+
+def _checked_metrics(metric: Any, metric_kwargs: Any) -> tuple[list[Metric], list[dict[str, Any]]]:
+    """Return the metrics, and the arguments of each."""
+    metrics = metric if isinstance(metric, list) else [metric]
+    options = metric_kwargs if isinstance(metric_kwargs, list) else [metric_kwargs or {}]
+    if len(options) not in (1, len(metrics)):
+        raise ValueError(
+            f"`metric_kwargs` must be one dictionary, or one for each of the {len(metrics)} "
+            f"metrics, got {len(options)}; give an empty one to a metric without arguments"
+        )
+    if any(each.get("series_reduction") is not None for each in options):
+        raise ValueError(
+            "`metric_kwargs` must have no `series_reduction`, which would reduce the forecasts of "
+            "each part by themselves; give a `reduction` over all of them instead"
+        )
+    return metrics, options if len(options) == len(metrics) else options * len(metrics)
+
+
+def _parts(bounds: list[tuple[int, int]], stride: int, size: int) -> Iterator[tuple[int, range]]:
+    """Yield the index of a series and the positions of up to `size` of its windows, in order."""
+    for index, (first, last) in enumerate(bounds):
+        windows = range(first, last + 1, stride)
+        for begin in range(0, len(windows), size):
+            yield index, windows[begin : begin + size]
+
+
+def _until(series: TimeSeries, end: int) -> TimeSeries:
+    """Return the frames before a position; unlike a slice, no values are copied."""
+    return TimeSeries(
+        times=series.time_index[:end],
+        values=series.all_values(copy=False)[:end],
+        components=cast(Any, series.components),
+        static_covariates=series.static_covariates,
+        hierarchy=series.hierarchy,
+        metadata=series.metadata,
+        copy=False,
+    )
+
+
+def _errors(
+    metrics: list[Metric],
+    options: list[dict[str, Any]],
+    series: TimeSeries,
+    forecasts: Sequence[TimeSeries],
+) -> NDArray[Any]:
+    """Compute the errors (metrics, W, ...) as Darts' `backtest` does.
+
+    Not by it: a local class of that function keeps the forecasts in a reference cycle.
+    """
+    actual = [series] * len(forecasts)
+    errors = []
+    for metric, given in zip(metrics, options, strict=True):
+        # what scaled metrics compare with; they look at the frames before each forecast alone
+        is_scaled = "insample" in inspect.signature(metric).parameters
+        scale = {"insample": actual} if is_scaled else {}
+        errors.append(metric(actual, forecasts, **{**given, **scale}))
+    return np.array(errors)
+
+
+def _reduced(errors: NDArray[Any], reduction: Callable[..., Any] | None) -> Errors:
+    """Reduce errors (metrics, W, ...), and bring metrics to the end."""
+    reduced = errors if reduction is None else reduction(errors, axis=1)
+    return cast(Errors, reduced[0] if len(errors) == 1 else np.moveaxis(reduced, 0, -1))

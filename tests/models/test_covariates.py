@@ -1,0 +1,838 @@
+"""Covariates of MIMModel: what enters the network where and when, and what is refused."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from darts import TimeSeries
+from darts.dataprocessing.transformers import Scaler
+from darts.utils.data import (
+    SequentialTorchInferenceDataset,
+    SequentialTorchTrainingDataset,
+    TorchTrainingDataset,
+)
+from darts.utils.timeseries_generation import holidays_timeseries
+from torch import Tensor
+
+from darts_mim import Grid, MIMModel, frame_mse, frames_to_series, series_to_frames
+from darts_mim.nn import Inputs, MIMNetwork
+
+LENGTH, AHEAD, CHANNELS, HEIGHT, WIDTH = 12, 8, 2, 5, 6
+CELLS = HEIGHT * WIDTH
+CONTEXT, HORIZON = 4, 3
+TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+ALL = slice(None)
+DATES = {"start": "2024-01-01", "freq": "h"}
+
+
+def make_fields(
+    length: int = LENGTH + AHEAD, channels: int = 1, seed: int = 0, **options: Any
+) -> TimeSeries:
+    height, width = options.pop("size", (HEIGHT, WIDTH))
+    rng = np.random.default_rng(seed)
+    frames = rng.random((length, channels, height, width), dtype=np.float32)
+    series = frames_to_series(frames, **options)
+    assert isinstance(series, TimeSeries)
+    return series
+
+
+def make_target(length: int = LENGTH, seed: int = 1, **options: Any) -> TimeSeries:
+    return make_fields(length, CHANNELS, seed, **options)
+
+
+def make_numbers(
+    length: int = LENGTH + AHEAD, columns: tuple[str, ...] = ("a", "b"), seed: int = 2
+) -> TimeSeries:
+    values = np.random.default_rng(seed).random((length, len(columns)), dtype=np.float32)
+    return TimeSeries.from_values(values, columns=list(columns))
+
+
+def make_covariates(seed: int = 3, length: int = LENGTH + AHEAD) -> dict[str, TimeSeries]:
+    """Return past covariates of a field and a number, and future ones of a field and two."""
+    past = make_fields(length, seed=seed).stack(make_numbers(length, ("p",), seed))
+    future = make_fields(length, seed=seed + 1).stack(make_numbers(length, seed=seed + 1))
+    return {"past_covariates": past, "future_covariates": future}
+
+
+def make_static(rows: int = CHANNELS * CELLS, seed: int = 4) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({"height": rng.random(rows), "slope": rng.random(rows)})
+
+
+def make_model(**options: Any) -> MIMModel:
+    options = {
+        "input_chunk_length": CONTEXT,
+        "output_chunk_length": HORIZON,
+        "hidden_channels": (4, 3),
+        "kernel_size": 3,
+        "patch_size": 2,
+        "batch_size": 4,
+        "n_epochs": 1,
+        "random_state": 0,
+        **options,
+    }
+    return MIMModel(**options, pl_trainer_kwargs={**TRAINER, "limit_train_batches": 2})
+
+
+def values(series: TimeSeries) -> np.ndarray:
+    return series.all_values(copy=False)
+
+
+def weights(model: MIMModel) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+
+
+def changed(series: TimeSeries, time: int, components: slice, by: float = 5.0) -> TimeSeries:
+    """Return a series that differs at one time."""
+    other = values(series).copy()
+    other[time, components] += by
+    return series.with_values(other)
+
+
+def expect_equal_forecasts(got: Any, expected: Any) -> None:
+    for one, other in zip(got, expected, strict=True):
+        assert one.time_index.equals(other.time_index)
+        np.testing.assert_allclose(values(one), values(other), rtol=0, atol=1e-5)
+
+
+@functools.cache
+def fit_on_everything() -> MIMModel:
+    series = make_target().with_static_covariates(make_static())
+    return make_model().fit(series, **make_covariates())
+
+
+@functools.cache
+def fit_on_two_series() -> MIMModel:
+    """Return a model that keeps no series to stand in for those that are not given."""
+    series = make_target().with_static_covariates(make_static())
+    covariates = {kind: [each] * 2 for kind, each in make_covariates().items()}
+    return make_model().fit([series] * 2, **covariates)
+
+
+@pytest.fixture
+def fitted() -> MIMModel:
+    return fit_on_everything()
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Inputs]]:
+    """Return what networks get from now on: frames of the context, and inputs."""
+    calls: list[tuple[Tensor, Inputs]] = []
+    forward = MIMNetwork.forward
+
+    def spy(self: MIMNetwork, context: Tensor, horizon: int, **options: Any) -> Any:
+        calls.append((context, options["inputs"]))
+        return forward(self, context, horizon, **options)
+
+    monkeypatch.setattr(MIMNetwork, "forward", spy)
+    return calls
+
+
+# --- alignment ----------------------------------------------------------------------------------
+
+
+def make_clocks(length: int, offset: int, channels: int = 1) -> TimeSeries:
+    """Return fields and a number that tell their time, cells by thousandths of it."""
+    times = np.arange(length, dtype=np.float32)[:, None] + offset
+    cells = np.tile(np.arange(CELLS) / 1000, channels).reshape(channels, HEIGHT, WIDTH)
+    fields = frames_to_series(times[..., None, None] + cells)
+    return fields.stack(TimeSeries.from_values(times + 100, columns=["time"]))
+
+
+def expect_aligned(
+    context: Tensor, inputs: Inputs, *, steps: int, past_known: int, length: int, shift: int
+) -> None:
+    """Check covariates of ``make_clocks(offset=1000)`` and ``(offset=2000)``, past and future."""
+    step = torch.arange(steps)
+    time = context[:, :1, 0, 0, 0] + step
+    is_past_known = (step < past_known).expand_as(time)
+    is_future_known = ((step < length - 1) | (step >= length - 1 + shift)).expand_as(time)
+    past, future = (time + 1000) * is_past_known, (time + 1 + 2000) * is_future_known
+    numbers = [past + 100 * is_past_known, is_past_known]
+    numbers += [future + 100 * is_future_known, is_future_known]
+    torch.testing.assert_close(inputs.scalars, torch.stack(numbers, dim=2).float())
+    cells = torch.arange(CELLS).reshape(HEIGHT, WIDTH) / 1000
+    fields = [
+        value[..., None, None] + cells * is_known[..., None, None]
+        for value, is_known in ((past, is_past_known), (future, is_future_known))
+    ]
+    torch.testing.assert_close(inputs.planes, torch.stack(fields, dim=2), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("length", [1, CONTEXT])
+@pytest.mark.parametrize("shift", [0, 2])
+def test_a_step_reads_past_covariates_of_its_frame_and_future_ones_of_the_next(
+    length: int, shift: int, seen: list[tuple[Tensor, Inputs]]
+) -> None:
+    target = make_clocks(14, 0, channels=2).drop_columns("time")
+    covariates = {
+        "past_covariates": make_clocks(14 + AHEAD, 1000),
+        "future_covariates": make_clocks(14 + AHEAD, 2000),
+    }
+    model = make_model(input_chunk_length=length, output_chunk_shift=shift)
+    model.fit(
+        target, **covariates, val_series=target, **{f"val_{k}": v for k, v in covariates.items()}
+    )
+    align = functools.partial(expect_aligned, length=length, shift=shift)
+    assert len({float(frame) for context, _ in seen for frame in context[:, 0, 0, 0, 0]}) > 3
+    for context, inputs in seen:
+        align(context, inputs, steps=length - 1 + shift + HORIZON, past_known=length)
+    for n in (2, HORIZON) if shift else (2, HORIZON, HORIZON + 4):
+        seen.clear()
+        model.predict(n=n, show_warnings=False)
+        [(context, inputs)] = seen
+        assert context[0, 0, 0, 0, 0] == 14 - length
+        steps, past_known = length - 1 + shift + n, length + max(n - HORIZON, 0)
+        align(context, inputs, steps=steps, past_known=past_known)
+
+
+@pytest.mark.parametrize("part", [slice(0, CELLS), slice(CELLS, None)], ids=["planes", "scalars"])
+@pytest.mark.parametrize(
+    ("n", "first_changed"),
+    [
+        (
+            2,  # times count from the first frame of the horizon
+            {
+                "past_covariates": {-5: None, -4: 0, -1: 0, 0: None, 1: None},
+                "future_covariates": {-4: None, -3: 0, -1: 0, 0: 0, 1: 1, 2: None},
+            },
+        ),
+        (
+            HORIZON + 2,
+            {
+                "past_covariates": {-5: None, -1: 0, 0: 1, 1: 2, 2: None},
+                "future_covariates": {-3: 0, 1: 1, 4: 4, 5: None},
+            },
+        ),
+    ],
+)
+def test_a_covariate_changes_the_forecast_from_its_frame_on_and_not_before(
+    fitted: MIMModel, n: int, first_changed: dict[str, dict[int, int | None]], part: slice
+) -> None:
+    covariates, series = make_covariates(), fitted.training_series
+    cases = [(kind, *case) for kind, cases in first_changed.items() for case in cases.items()]
+    given = {kind: [covariates[kind]] for kind in covariates}
+    for changed_kind, time, _ in cases:
+        for kind, unchanged in covariates.items():
+            is_other = kind != changed_kind
+            given[kind].append(unchanged if is_other else changed(unchanged, LENGTH + time, part))
+    forecasts = fitted.predict(
+        n=n, series=[series] * (1 + len(cases)), **given, show_warnings=False, batch_size=32
+    )
+    for case, forecast in zip(cases, forecasts[1:], strict=True):
+        difference = np.abs(values(forecast) - values(forecasts[0])).max(axis=(1, 2))
+        first = n if case[2] is None else case[2]
+        assert (difference[:first] < 1e-6).all(), case
+        assert (difference[first:] > 1e-5).all(), case
+
+
+@pytest.mark.parametrize("rows", [1, CHANNELS * CELLS])
+def test_static_covariates_change_every_frame(rows: int) -> None:
+    static = make_static(rows)
+    model = make_model().fit(make_target().with_static_covariates(static))
+    forecasts = model.predict(
+        n=5, series=[make_target().with_static_covariates(s) for s in (static, static + 1.0)]
+    )
+    assert (np.abs(values(forecasts[0]) - values(forecasts[1])).max(axis=(1, 2)) > 1e-5).all()
+
+
+# --- what enters how ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields_come_first", [True, False])
+def test_fields_are_planes_and_all_else_scalars(
+    fields_come_first: bool, seen: list[tuple[Tensor, Inputs]]
+) -> None:
+    grid = Grid(CHANNELS, HEIGHT, WIDTH, mask=np.arange(CELLS).reshape(HEIGHT, WIDTH) % 7 > 0)
+    static = make_static()
+    series = make_target(mask=grid.mask).with_static_covariates(static)
+    wind = make_fields(channels=2, seed=5, channel_names=["u", "v"])
+    both = wind.stack(make_numbers()) if fields_come_first else make_numbers().stack(wind)
+    model = make_model().fit(series, future_covariates=both.with_metadata(wind.metadata))
+    seen.clear()
+    model.predict(n=HORIZON)
+    [(_, inputs)] = seen
+    steps = slice(LENGTH - CONTEXT + 1, LENGTH + HORIZON)
+    np.testing.assert_array_equal(inputs.planes[0], series_to_frames(wind)[steps])
+    np.testing.assert_array_equal(inputs.scalars[0, :, :2], values(make_numbers())[steps, :, 0])
+    assert inputs.scalars[0, :, 2:].tolist() == [[1.0]] * (CONTEXT - 1 + HORIZON)
+    # a plane for each column and channel of the target, in the order of its cells
+    by_hand = [
+        static[column].to_numpy(np.float32).reshape(CHANNELS, HEIGHT, WIDTH)
+        for column in ("height", "slope")
+    ]
+    np.testing.assert_array_equal(inputs.constants[0, :-1], np.concatenate(by_hand))
+    np.testing.assert_array_equal(inputs.constants[0, -1], grid.mask)
+
+
+def test_static_fields_of_any_numbers_are_planes(seen: list[tuple[Tensor, Inputs]]) -> None:
+    cells = np.arange(CELLS).reshape(HEIGHT, WIDTH)
+    series = make_target(static_fields={"land": cells % 3 == 0, "use": cells, "height": cells / 7})
+    make_model().fit(series)
+    by_hand = np.stack([cells % 3 == 0, cells, cells / 7]).repeat(CHANNELS, axis=0)
+    np.testing.assert_array_equal(seen[0][1].constants[0], by_hand.astype(np.float32))
+
+
+def test_shared_static_covariates_are_scalars_of_every_step(
+    seen: list[tuple[Tensor, Inputs]],
+) -> None:
+    series = make_target().with_static_covariates(make_static(rows=1))
+    make_model().fit(series).predict(n=5)
+    inputs = seen[-1][1]
+    expected = np.tile(make_static(rows=1).to_numpy(np.float32), (CONTEXT - 1 + 5, 1))
+    np.testing.assert_array_equal(inputs.scalars[0, :, :2], expected)
+    assert inputs.scalars[0, :, 2:].tolist() == [[1.0]] * (CONTEXT - 1 + 5)
+    assert inputs.planes is None
+    assert inputs.constants is None
+
+
+@pytest.mark.parametrize("rows", [1, CHANNELS * CELLS])
+def test_static_covariates_can_be_left_out(rows: int, seen: list[tuple[Tensor, Inputs]]) -> None:
+    series = make_target().with_static_covariates(make_static(rows) * np.nan)
+    model = make_model(use_static_covariates=False).fit(series)
+    plain = make_model().fit(make_target())
+    assert all(inputs == Inputs() for _, inputs in seen)
+    torch.testing.assert_close(weights(model), weights(plain))
+
+
+@pytest.mark.parametrize("kind", ["past", "future", "static"])
+def test_a_field_acts_where_it_lies(kind: str) -> None:
+    size, row, column, reach = (10, 21), 2, 4, 7  # 7 cells: the convolutions of two layers in a row
+    cell = slice(row * size[1] + column, row * size[1] + column + 1)
+    series, field = make_fields(6, size=size), make_fields(9, seed=1, size=size)
+    static = pd.DataFrame({"height": np.zeros(size[0] * size[1])})
+    changed_static = static.copy()
+    changed_static.iloc[cell] = 5.0
+    flat = series.with_static_covariates(static if kind == "static" else None)
+    hill = series.with_static_covariates(changed_static if kind == "static" else None)
+    given, other = {}, {}
+    if kind != "static":
+        given = {f"{kind}_covariates": field}
+        other = {f"{kind}_covariates": changed(field, 5 + (kind == "future"), cell)}
+    model = make_model(
+        input_chunk_length=1, output_chunk_length=1, patch_size=1, layer_norm=False
+    ).fit(flat, **given)
+    frames = [
+        series_to_frames(model.predict(n=1, series=flat, **given)),
+        series_to_frames(model.predict(n=1, series=hill, **other)),
+    ]
+    difference = np.abs(frames[1] - frames[0])[0, 0]
+    assert difference[row, column] > 1e-5
+    is_near = np.zeros(size, dtype=bool)
+    is_near[: row + reach + 1, : column + reach + 1] = True
+    assert difference[~is_near].max() == 0.0
+
+
+def test_covariates_of_a_series_without_a_grid_are_scalars(
+    seen: list[tuple[Tensor, Inputs]],
+) -> None:
+    series = TimeSeries.from_values(np.random.default_rng(0).random((LENGTH, 3), dtype=np.float32))
+    model = make_model(patch_size=1).fit(series, future_covariates=make_numbers())
+    assert len(model.predict(n=HORIZON + 2, show_warnings=False)) == HORIZON + 2
+    assert seen[-1][1].planes is None
+    assert seen[-1][1].scalars.shape == (1, CONTEXT - 1 + HORIZON + 2, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_covariates_of_another_precision_are_read_in_that_of_the_target(dtype: Any) -> None:
+    other = np.float64 if dtype == np.float32 else np.float32
+    covariates = make_covariates()
+    forecasts = []
+    for type_ in (dtype, other):
+        given = {kind: each.astype(type_) for kind, each in covariates.items()}
+        model = make_model().fit(make_target().astype(dtype), **given)
+        forecasts.append(model.predict(n=2))
+    assert forecasts[0].dtype == dtype
+    expect_equal_forecasts(forecasts[:1], forecasts[1:])
+
+
+def test_fields_that_would_be_spread_over_the_grid_are_pointed_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fields, numbers = make_fields(channel_names=["rain"]), make_numbers()
+    make_model().fit(make_target(), future_covariates=fields.stack(numbers))
+    assert "spread over the whole grid" not in caplog.text
+    make_model().fit(make_target(), future_covariates=numbers.stack(fields))
+    assert "`future_covariates` have none on the grid, and 32 scalars, each of" in caplog.text
+    caplog.clear()
+    make_model().fit(make_target(), past_covariates=fields.stack(fields))
+    assert "rain on the grid from component 0 on, and 30 scalars, each of which" in caplog.text
+
+
+# --- encoders -----------------------------------------------------------------------------------
+
+
+def hour(index: Any) -> Any:
+    return index.hour
+
+
+@pytest.mark.parametrize("with_fields", [False, True])
+def test_encoders_make_past_and_future_covariates(
+    with_fields: bool, seen: list[tuple[Tensor, Inputs]]
+) -> None:
+    series, fields = make_target(30, **DATES), make_fields(40, **DATES)
+    given = {"past_covariates": fields, "future_covariates": fields} if with_fields else {}
+    model = make_model(
+        add_encoders={
+            "cyclic": {"past": ["day_of_week"]},
+            "datetime_attribute": {"future": ["day_of_week"]},
+            "position": {"past": ["relative"]},
+            "custom": {"future": [hour]},
+        }
+    )
+    model.fit(series, **given)
+    seen.clear()
+    # those that the model was fitted on, which are long enough; the encoders make theirs longer
+    forecast = model.predict(n=HORIZON + 2, show_warnings=False)
+    expect_equal_forecasts(
+        [forecast],
+        [model.predict(n=HORIZON + 2, series=series, **given, show_warnings=False)],
+    )
+    inputs = seen[0][1]
+    steps = CONTEXT - 1 + HORIZON + 2
+    assert inputs.scalars.shape == (1, steps, (3 + 1) + (2 + 1))
+    times = pd.date_range("2024-01-01", periods=40, freq="h")[30 - CONTEXT + 1 :][:steps]
+    by_hand = np.stack([times.day_of_week, times.hour], axis=1)
+    np.testing.assert_allclose(inputs.scalars[0, :, -3:-1], by_hand)
+    if with_fields:
+        np.testing.assert_array_equal(
+            inputs.planes[0, :, 1], series_to_frames(fields)[30 - CONTEXT + 1 :, 0][:steps]
+        )
+    else:
+        assert inputs.planes is None
+
+
+def test_encodings_are_scaled_and_fields_are_not(seen: list[tuple[Tensor, Inputs]]) -> None:
+    series, fields = make_target(30, **DATES), make_fields(40, **DATES) * 7
+    model = make_model(add_encoders={"custom": {"future": [hour]}, "transformer": Scaler()})
+    model.fit(series, future_covariates=fields)
+    seen.clear()
+    model.predict(n=2)
+    [(_, inputs)] = seen
+    hours = np.arange(27, 32) % 24
+    np.testing.assert_allclose(inputs.scalars[0, :, 0], hours / 23, atol=1e-6)
+    np.testing.assert_array_equal(inputs.planes[0, :, 0], series_to_frames(fields)[27:32, 0])
+
+
+def test_encoders_serve_historical_forecasts_and_another_process(tmp_path: Path) -> None:
+    series, fields = make_target(20, **DATES), make_fields(30, **DATES)
+    encoders = {"cyclic": {"past": ["hour"], "future": ["hour"]}, "transformer": Scaler()}
+    model = make_model(add_encoders=encoders).fit(series, future_covariates=fields)
+    expect_same_history(model, series, future_covariates=fields)
+    model.save(tmp_path / "model.pt")
+    loaded = MIMModel.load(str(tmp_path / "model.pt"), pl_trainer_kwargs=TRAINER)
+    expect_equal_forecasts(
+        [loaded.predict(n=5, series=series, future_covariates=fields, show_warnings=False)],
+        [model.predict(n=5, series=series, future_covariates=fields, show_warnings=False)],
+    )
+
+
+def test_holidays_are_a_future_covariate(seen: list[tuple[Tensor, Inputs]]) -> None:
+    pytest.importorskip("holidays")
+    series = make_target(start="2023-12-20", freq="D")
+    times = pd.date_range("2023-12-20", periods=LENGTH + AHEAD, freq="D")
+    model = make_model().fit(series, future_covariates=holidays_timeseries(times, "US"))
+    model.predict(n=HORIZON)
+    # 29 December to 3 January
+    assert seen[-1][1].scalars[0, :, 0].tolist() == [0, 0, 0, 1, 0, 0]
+
+
+# --- the workflow -------------------------------------------------------------------------------
+
+
+def expect_same_history(model: MIMModel, series: Any, **covariates: Any) -> None:
+    """Check historical forecasts against those that Darts makes one by one."""
+    for horizon in (2, HORIZON + 2):
+        options = {
+            "forecast_horizon": horizon,
+            "stride": 3,
+            "retrain": False,
+            "last_points_only": False,
+            "show_warnings": False,
+        }
+        fast, slow = (
+            model.historical_forecasts(
+                series, **covariates, **options, enable_optimization=is_optimised
+            )
+            for is_optimised in (True, False)
+        )
+        many = isinstance(series, list)
+        for one, other in zip(fast if many else [fast], slow if many else [slow], strict=True):
+            assert len(one) > 1
+            expect_equal_forecasts(one, other)
+
+
+def test_historical_forecasts_read_covariates_as_single_ones_do(fitted: MIMModel) -> None:
+    expect_same_history(fitted, fitted.training_series, **make_covariates())
+
+
+def test_backtest_scores_forecasts_made_with_covariates(fitted: MIMModel) -> None:
+    series, covariates = fitted.training_series, make_covariates()
+    options = {"forecast_horizon": 4, "retrain": False, "show_warnings": False}
+    errors = fitted.backtest(
+        series, **covariates, **options, last_points_only=False, metric=frame_mse
+    )
+    others = {kind: changed(each, 5, ALL) for kind, each in covariates.items()}
+    errors_of_others = fitted.backtest(
+        series, **others, **options, last_points_only=False, metric=frame_mse
+    )
+    assert errors.shape == (4,)
+    assert np.abs(errors - errors_of_others).min() > 1e-6
+
+
+def test_every_series_has_covariates_of_its_own() -> None:
+    lengths = (12, 15, 13)
+    series = [make_target(n, seed=n).with_static_covariates(make_static(seed=n)) for n in lengths]
+    each = [make_covariates(seed=n, length=n + AHEAD) for n in lengths]
+    covariates = {kind: [given[kind] for given in each] for kind in each[0]}
+    model = make_model().fit(series, **covariates)
+    expect_same_history(model, series, **covariates)
+    together = model.predict(n=5, series=series, **covariates, show_warnings=False)
+    alone = [
+        model.predict(n=5, series=one, **given, show_warnings=False)
+        for one, given in zip(series, each, strict=True)
+    ]
+    expect_equal_forecasts(together, alone)
+
+
+def test_a_data_set_of_ones_own_brings_its_covariates(seen: list[tuple[Tensor, Inputs]]) -> None:
+    series, covariates = make_target().with_static_covariates(make_static()), make_covariates()
+    chunks = {"input_chunk_length": CONTEXT, "output_chunk_length": HORIZON}
+    data = SequentialTorchTrainingDataset(series=series, **covariates, **chunks)
+    model = make_model().fit_from_dataset(data)
+    assert seen[0][1].planes.shape[2] == 2
+    assert seen[0][1].constants.shape[1] == 2 * CHANNELS
+    n = HORIZON + 1
+    inference = SequentialTorchInferenceDataset(series=series, **covariates, **chunks, n=n)
+    expect_equal_forecasts(
+        model.predict_from_dataset(n=n, dataset=inference),
+        [model.predict(n=n, series=series, **covariates, show_warnings=False)],
+    )
+
+
+def test_covariates_of_a_data_set_that_does_not_say_are_scalars(
+    seen: list[tuple[Tensor, Inputs]],
+) -> None:
+    class Samples(TorchTrainingDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            self.samples = SequentialTorchTrainingDataset(
+                series=make_target(),
+                past_covariates=make_fields(),
+                input_chunk_length=CONTEXT,
+                output_chunk_length=HORIZON,
+            )
+
+        def __len__(self) -> int:
+            return len(self.samples)
+
+        def __getitem__(self, index: int) -> Any:
+            return self.samples[index]
+
+    make_model(grid=Grid(CHANNELS, HEIGHT, WIDTH)).fit_from_dataset(Samples())
+    assert seen[0][1].scalars.shape[2] == CELLS + 1
+
+
+# --- saving and loading -------------------------------------------------------------------------
+
+
+def test_a_saved_model_reads_covariates_as_before(fitted: MIMModel, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "model.pt")
+    loaded = MIMModel.load(str(tmp_path / "model.pt"), pl_trainer_kwargs=TRAINER)
+    expected = [fitted.predict(n=5, show_warnings=False)]
+    expect_equal_forecasts([loaded.predict(n=5, show_warnings=False)], expected)
+    with pytest.raises(ValueError, match="have none on the grid, and 31 scalars, but"):
+        loaded.predict(n=2, past_covariates=make_covariates()["past_covariates"].with_metadata({}))
+
+
+def test_a_checkpoint_of_darts_reads_covariates_as_before(tmp_path: Path) -> None:
+    model = make_model(save_checkpoints=True, model_name="model", work_dir=str(tmp_path))
+    covariates = make_covariates()
+    model.fit(
+        make_target(),
+        **covariates,
+        val_series=make_target(),
+        **{f"val_{kind}": each for kind, each in covariates.items()},
+    )
+    loaded = MIMModel.load_from_checkpoint("model", str(tmp_path), best=False)
+    given = {"series": make_target(), **covariates, "show_warnings": False}
+    expect_equal_forecasts([loaded.predict(n=5, **given)], [model.predict(n=5, **given)])
+
+
+@pytest.mark.parametrize("rows", [1, None])
+def test_weights_move_to_another_grid_with_their_covariates(
+    rows: int | None, tmp_path: Path, seen: list[tuple[Tensor, Inputs]]
+) -> None:
+    series = make_target().with_static_covariates(make_static(rows or CHANNELS * CELLS))
+    make_model().fit(series, **make_covariates()).save(tmp_path / "model.pt")
+    size = (7, 4)
+    model = make_model(grid=Grid(CHANNELS, *size))
+    model.load_weights(str(tmp_path / "model.pt"))
+    other = make_target(size=size).with_static_covariates(make_static(rows or CHANNELS * 28))
+    past = make_fields(size=size).stack(make_numbers(columns=("p",)))
+    future = make_fields(size=size).stack(make_numbers())
+    given = {"past_covariates": past, "future_covariates": future}
+    seen.clear()
+    forecast = model.predict(n=5, series=other, **given, show_warnings=False)
+    assert series_to_frames(forecast).shape == (5, CHANNELS, *size)
+    assert seen[0][1].planes.shape == (1, CONTEXT - 1 + 5, 2, *size)
+    model.fit(other, **given)
+
+
+def test_weights_of_a_single_cell_keep_their_shared_static_covariates(tmp_path: Path) -> None:
+    options = {"patch_size": 1, "output_chunk_length": 1}
+    cell = make_fields(LENGTH, size=(1, 1)).with_static_covariates(make_static(rows=1))
+    make_model(**options).fit(cell).save(tmp_path / "model.pt")
+    model = make_model(**options, grid=Grid(1, 3, 2))
+    model.load_weights(str(tmp_path / "model.pt"))
+    series = make_fields(LENGTH, size=(3, 2)).with_static_covariates(make_static(rows=1))
+    assert len(model.predict(n=2, series=series)) == 2
+
+
+def test_weights_move_between_models_with_and_without_a_gap(tmp_path: Path) -> None:
+    make_model().fit(make_target(), **make_covariates()).save(tmp_path / "model.pt")
+    model = make_model(output_chunk_shift=2)
+    model.load_weights(str(tmp_path / "model.pt"))
+    forecast = model.predict(n=HORIZON, series=make_target(), **make_covariates())
+    assert forecast.start_time() == LENGTH + 2
+
+
+def test_memory_mapped_covariates_save_and_load(tmp_path: Path) -> None:
+    def mapped(series: TimeSeries, name: str) -> TimeSeries:
+        frames = series_to_frames(series)
+        file = np.memmap(tmp_path / name, dtype=np.float32, mode="w+", shape=frames.shape)
+        file[:] = frames
+        return frames_to_series(file)
+
+    series = mapped(make_target(), "target")
+    covariates = {
+        "past_covariates": mapped(make_fields(seed=3), "past"),
+        "future_covariates": mapped(make_fields(seed=4), "future"),
+    }
+    assert isinstance(values(covariates["past_covariates"]), np.memmap)
+    model = make_model().fit(series, **covariates)
+    model.save(tmp_path / "model.pt")
+    loaded = MIMModel.load(str(tmp_path / "model.pt"), pl_trainer_kwargs=TRAINER)
+    expected = [model.predict(n=5, series=series, **covariates, show_warnings=False)]
+    expect_equal_forecasts([loaded.predict(n=5, show_warnings=False)], expected)
+
+
+# --- usefulness ---------------------------------------------------------------------------------
+
+
+def validation_error(series: TimeSeries, split: int, **covariates: TimeSeries) -> float:
+    """Train for a few seconds and return the mean squared error of later frames."""
+    model = make_model(
+        input_chunk_length=1,
+        output_chunk_length=1,
+        hidden_channels=(8, 8),
+        patch_size=1,
+        batch_size=16,
+        n_epochs=25,
+        optimizer_kwargs={"lr": 2e-2},
+    )
+    model.trainer_params["limit_train_batches"] = 1.0
+    model.fit(series[:split], **covariates)
+    errors = model.backtest(
+        series[split:], **covariates, forecast_horizon=1, retrain=False, metric=frame_mse
+    )
+    return float(np.mean(errors))
+
+
+@pytest.mark.slow
+def test_a_future_number_that_scales_the_frames_is_learnt() -> None:
+    rng = np.random.default_rng(0)
+    brightness = rng.random((100, 1), dtype=np.float32)
+    pattern = rng.random((1, 4, 5), dtype=np.float32)
+    series = frames_to_series(brightness[..., None, None] * pattern)
+    covariates = TimeSeries.from_values(brightness)
+    error = validation_error(series, 70, future_covariates=covariates)
+    assert error < 0.2 * validation_error(series, 70)
+
+
+@pytest.mark.slow
+def test_a_past_field_that_becomes_the_next_frame_is_learnt() -> None:
+    sources = make_fields(100, size=(4, 5))
+    series = frames_to_series(np.roll(series_to_frames(sources), 1, axis=0))
+    error = validation_error(series, 70, past_covariates=sources)
+    assert error < 0.2 * validation_error(series, 70)
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+WRONG_FIELDS = {
+    "another grid": (make_fields(size=(6, 5)), r"lie on a grid of 6 rows x 5 columns, but the"),
+    "another order": (
+        make_fields()[make_fields().components.to_list()[::-1]],
+        "do not hold the components of their grid .* in one piece and in their order",
+    ),
+    "lost cells": (
+        make_fields()[make_fields().components.to_list()[2:]].stack(make_numbers()),
+        "do not hold the components of their grid",
+    ),
+    "renamed and stacked": (
+        make_fields()
+        .with_columns_renamed(make_fields().components.to_list(), [f"x{i}" for i in range(CELLS)])
+        .stack(make_numbers()),
+        "do not hold .* and do not rename its components",
+    ),
+    "a missing value": (
+        changed(make_fields(), 9, slice(3, 4), by=np.nan),
+        "must be finite, got nan in component 'channel_0_0_3' at 9",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["past_covariates", "future_covariates"])
+@pytest.mark.parametrize("wrong", WRONG_FIELDS)
+def test_wrong_fields_are_refused_in_training(kind: str, wrong: str) -> None:
+    fields, message = WRONG_FIELDS[wrong]
+    with pytest.raises(ValueError, match=f"`{kind}` {message}"):
+        make_model().fit(make_target(), **{kind: fields})
+
+
+def test_fields_renamed_as_a_whole_may_pass(seen: list[tuple[Tensor, Inputs]]) -> None:
+    names = [f"x{i}" for i in range(CELLS)]
+    fields = make_fields().with_columns_renamed(make_fields().components.to_list(), names)
+    make_model().fit(make_target(), past_covariates=fields)
+    assert seen[0][1].planes.shape[2] == 1
+
+
+def test_fields_beside_a_target_without_a_grid_are_refused() -> None:
+    with pytest.raises(ValueError, match="lie on a grid of 5 rows x 6 columns, but the target has"):
+        make_model(patch_size=1).fit(make_target().with_metadata({}), past_covariates=make_fields())
+
+
+def test_series_with_unlike_covariates_are_refused() -> None:
+    wind = [make_fields(channels=2, channel_names=names) for names in (["u", "v"], ["v", "u"])]
+    with pytest.raises(ValueError, match=r"must be alike for all series, got .*u, v.* and .*v, u"):
+        make_model().fit([make_target()] * 2, past_covariates=wind)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"past_covariates": None},
+            "trained with past covariates. Some matching past_covariates must be passed",
+        ),
+        (
+            {"future_covariates": None},
+            "trained with future covariates. Some matching future_covariates must",
+        ),
+        (
+            {"past_covariates": make_fields(seed=3)},
+            "`past_covariates` must have equal number of components.*`30`, expected: `31`",
+        ),
+        (
+            {"future_covariates": make_fields(channels=2).stack(make_numbers())},
+            "have channel_0, channel_1 on .* but the model was fitted on channel_0 on the grid",
+        ),
+        (
+            {"past_covariates": make_covariates()["past_covariates"].with_metadata({})},
+            "`past_covariates` have none on the grid, and 31 scalars, but the model was fitted on",
+        ),
+        (
+            {
+                "past_covariates": make_fields(channel_names=["rain"]).stack(
+                    make_numbers(columns=("p",))
+                )
+            },
+            "`past_covariates` have rain on .* but the model was fitted on channel_0 on the grid",
+        ),
+        (
+            {"past_covariates": make_covariates()["past_covariates"][: LENGTH - 1]},
+            "`past_covariates` at .* do not extend far enough into the future",
+        ),
+        (
+            {"past_covariates": make_covariates()["past_covariates"][: LENGTH + 1]},
+            "`past_covariates` at .* do not extend far enough into the future",
+        ),
+        (
+            {"future_covariates": make_covariates()["future_covariates"][LENGTH - 2 :]},
+            "`future_covariates` at .* do not extend far enough into the past",
+        ),
+        (
+            {"future_covariates": make_covariates()["future_covariates"][: LENGTH + 4]},
+            "`future_covariates` at .* do not extend far enough into the future",
+        ),
+        (
+            {"past_covariates": changed(make_covariates()["past_covariates"], 13, ALL, np.inf)},
+            "`past_covariates` must be finite, got inf",
+        ),
+        (
+            {"series": make_target(**DATES).with_static_covariates(make_static())},
+            "`past_covariates` frequency `1` does not match the target `series` frequency",
+        ),
+        (
+            {"series": make_target()},
+            "trained with static covariates. Some matching static covariates must be",
+        ),
+        (
+            {"series": make_target().with_static_covariates(make_static() * np.nan)},
+            "`static_covariates` must be finite, got nan in column 'height' of 'channel_0_0_0'",
+        ),
+        (
+            {"series": make_target().with_static_covariates(make_static(rows=1))},
+            r"`static_covariates` must have the same .* \(60, 2\), got \(1, 2\) in series 0",
+        ),
+    ],
+)
+def test_wrong_covariates_are_refused_in_prediction(wrong: dict[str, Any], message: str) -> None:
+    series = make_target().with_static_covariates(make_static())
+    given = {"series": series, **make_covariates(), **wrong}
+    with pytest.raises(ValueError, match=message):
+        fit_on_two_series().predict(n=HORIZON + 2, **given, show_warnings=False)
+
+
+def test_a_missing_value_that_is_never_read_does_no_harm() -> None:
+    series = make_target()
+    past = values(make_fields()).copy()
+    past[LENGTH:] = np.nan
+    past = make_fields().with_values(past)
+    model = make_model().fit(series, past_covariates=past)
+    assert np.isfinite(values(model.predict(n=HORIZON))).all()
+    with pytest.raises(ValueError, match="`past_covariates` must be finite, got nan"):
+        model.predict(n=HORIZON + 1, show_warnings=False)
+
+
+@pytest.mark.parametrize(
+    ("static", "message"),
+    [
+        ([make_static(), make_static(rows=1)], r"\(60, 2\), got \(1, 2\) in series 1"),
+        ([make_static(), None], r"\(60, 2\), got None in series 1"),
+        ([make_static(1), make_static(1)[["slope"]]], r"\(1, 2\), got \(1, 1\) in series 1"),
+        ([make_static(1), make_static(1) * np.nan], "got nan in column 'height' of 'global_comp"),
+        ([pd.DataFrame({"city": ["Rome"]})] * 2, "can only interpret numeric static covariate"),
+    ],
+)
+def test_wrong_static_covariates_are_refused(static: list[Any], message: str) -> None:
+    series = [make_target().with_static_covariates(each) for each in static]
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(series)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"past_covariates": make_numbers()[:5]}, "Invalid `past_covariates`; could not find"),
+        ({"future_covariates": make_numbers()[:5]}, "Invalid `future_covariates`; could not find"),
+        (
+            {"past_covariates": make_fields(**DATES)},
+            "`past_covariates` frequency `<Hour>` does not match",
+        ),
+        (
+            {"past_covariates": make_fields(), "val_series": make_target()},
+            "val_past_covariates|past_covariates",
+        ),
+    ],
+)
+def test_darts_refuses_covariates_that_do_not_fit_in_time(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(make_target(), **wrong)

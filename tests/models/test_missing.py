@@ -1,0 +1,773 @@
+"""What is not known: cells that the grid's mask hides, and missing values (NaN)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import torchmetrics
+from darts import TimeSeries
+from darts.metrics import mae, mse, rmse
+from darts.utils.likelihood_models import (
+    DirichletLikelihood,
+    GaussianLikelihood,
+    QuantileRegression,
+)
+from scipy.stats import norm
+from skimage.metrics import structural_similarity
+
+from darts_mim import (
+    Grid,
+    MIMModel,
+    ScheduledSampling,
+    frame_mae,
+    frame_mse,
+    frame_psnr,
+    frame_ssim,
+    frames_to_series,
+    series_to_frames,
+)
+from darts_mim.nn import Schedule, StepInputs
+
+CONTEXT, HORIZON = 3, 2
+LENGTH, CHANNELS, HEIGHT, WIDTH = 11, 2, 5, 6
+MASK = np.ones((HEIGHT, WIDTH), dtype=bool)
+MASK[0, 0] = MASK[1, 5] = MASK[4, 3:] = False
+TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+TEACHER = ScheduledSampling(horizon=Schedule("constant", start=1.0))
+
+
+def make_frames(length: int = LENGTH, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.random((length, CHANNELS, HEIGHT, WIDTH), dtype=np.float32)
+
+
+def make_gaps(length: int = LENGTH, seed: int = 0, share: float = 0.3) -> np.ndarray:
+    """Return frames with gaps: many values, and two whole frames."""
+    frames = make_frames(length, seed)
+    rng = np.random.default_rng(seed + 100)
+    frames[rng.random(frames.shape) < share] = np.nan
+    frames[[1, length - 1]] = np.nan
+    return frames
+
+
+def fill_hidden(frames: np.ndarray, seed: int | None) -> np.ndarray:
+    """Return frames with anything in the hidden cells; with NaN, if there is no seed."""
+    frames = frames.copy()
+    hidden = frames[..., ~MASK]
+    if seed is None:
+        hidden[:] = np.nan
+    else:
+        anything = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.5, -7.0], dtype=np.float32)
+        hidden[:] = np.random.default_rng(seed).choice(anything, hidden.shape)
+    frames[..., ~MASK] = hidden
+    return frames
+
+
+def to_series(frames: np.ndarray, **options: Any) -> TimeSeries:
+    series = frames_to_series(frames, **options)
+    assert isinstance(series, TimeSeries)
+    return series
+
+
+def masked(frames: np.ndarray, seed: int | None = None) -> TimeSeries:
+    return to_series(fill_hidden(frames, seed), mask=MASK)
+
+
+def make_model(trainer: dict[str, Any] | None = None, **options: Any) -> MIMModel:
+    sizes = {
+        "input_chunk_length": CONTEXT,
+        "output_chunk_length": HORIZON,
+        "hidden_channels": (4, 3),
+        "kernel_size": 3,
+        "patch_size": 2,  # divides neither the height nor the width
+        "batch_size": 4,
+        "n_epochs": 1,
+        "random_state": 0,
+    }
+    return MIMModel(**{**sizes, **options}, pl_trainer_kwargs={**TRAINER, **(trainer or {})})
+
+
+def values(series: TimeSeries) -> np.ndarray:
+    return series.all_values(copy=False)
+
+
+def weights(model: MIMModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+
+
+def logged(model: MIMModel) -> dict[str, float]:
+    """Return what training logged; a forecast forgets it."""
+    assert model.trainer is not None
+    return {name: float(value) for name, value in model.trainer.logged_metrics.items()}
+
+
+def windows(length: int) -> list[int]:
+    """Return where the output chunks of a series begin."""
+    return list(range(CONTEXT, length - HORIZON + 1))
+
+
+def step_by_hand(
+    model: MIMModel, context: np.ndarray, n: int, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Step the network through frames (T, C, H, W), and through n frames after them.
+
+    Where a frame is not known the network reads its own prediction, in the first one zero.
+    Returns the predictions (T - 1 + n, C, H, W) of all frames but the first.
+    """
+    network, state = model.model.network, None
+    seen = torch.ones(context.shape[-2:]) if mask is None else torch.from_numpy(mask).float()
+    inputs = StepInputs(planes=None if mask is None else seen[None, None])
+    prediction, predictions = torch.zeros(context.shape[1:]), []
+    with torch.no_grad():
+        for t in range(len(context) - 1 + n):
+            known = context[t] if t < len(context) else np.full_like(context[0], np.nan)
+            frame = torch.where(
+                torch.from_numpy(np.isnan(known)), prediction, torch.from_numpy(known)
+            )
+            frame = torch.where(seen.bool(), frame, 0.0)
+            batch, state = network.step(frame[None], state, inputs)
+            prediction = batch[0]
+            predictions.append(prediction.numpy())
+    return np.stack(predictions)
+
+
+def mean_square(errors: np.ndarray) -> float:
+    """Return the mean square of the errors that are known."""
+    return float(np.nanmean(errors.astype(np.float64) ** 2))
+
+
+# --- hidden cells never matter ------------------------------------------------------------------
+
+ALL_OPTIONS: dict[str, dict[str, Any]] = {
+    "deterministic": {},
+    "Gaussian": {"likelihood": GaussianLikelihood()},
+    "quantiles": {"likelihood": QuantileRegression([0.1, 0.5, 0.9])},
+    "instance norm": {"use_reversible_instance_norm": True},
+    "instance norm without gains": {"use_reversible_instance_norm": {"affine": False}},
+    "instance norm and quantiles": {
+        "use_reversible_instance_norm": True,
+        "likelihood": QuantileRegression([0.1, 0.5, 0.9]),
+    },
+    "scheduled sampling": {"scheduled_sampling": TEACHER},
+    "patches of three": {"patch_size": 3, "output_chunk_shift": 1},
+    "metrics": {"torch_metrics": torchmetrics.MeanAbsoluteError()},
+}
+
+
+@pytest.mark.parametrize("name", ALL_OPTIONS)
+def test_what_the_mask_hides_never_matters(name: str) -> None:
+    options, results = ALL_OPTIONS[name], []
+    for seed in (None, 1):
+        model = make_model(**options)
+        series, val_series = masked(make_gaps(), seed), masked(make_gaps(8, seed=1), seed)
+        model.fit(series, val_series=val_series)
+        metrics = logged(model)
+        drawn = {"num_samples": 3, "random_state": 0} if "likelihood" in options else {}
+        history = masked(make_gaps(6, seed=2), seed)
+        forecast = values(model.predict(n=HORIZON, series=history, **drawn))
+        results.append((weights(model), forecast, metrics))
+    (trained, forecast, metrics), (others, other_forecast, other_metrics) = results
+    assert torch.isfinite(trained).all()
+    assert torch.equal(trained, others)
+    np.testing.assert_array_equal(forecast, other_forecast)
+    assert {"train_loss", "val_loss"} <= set(metrics)
+    assert metrics == other_metrics
+    is_hidden = ~np.broadcast_to(MASK, (CHANNELS, HEIGHT, WIDTH)).reshape(-1)
+    np.testing.assert_array_equal(
+        np.isnan(forecast), np.broadcast_to(is_hidden[:, None], forecast.shape)
+    )
+
+
+def test_what_the_mask_hides_may_weigh_anything() -> None:
+    trained = []
+    for seed in (None, 1):
+        weight = to_series(fill_hidden(make_frames(seed=3), seed))
+        trained.append(weights(make_model().fit(masked(make_gaps(), seed), sample_weight=weight)))
+    assert torch.isfinite(trained[0]).all()
+    assert torch.equal(*trained)
+
+
+def test_one_series_that_tells_of_the_mask_is_enough() -> None:
+    frames = [make_gaps(seed=seed) for seed in range(3)]
+    told = make_model().fit([masked(each) for each in frames])
+    for first in range(3):
+        some = [
+            masked(each, i) if i == first else to_series(fill_hidden(each, i))
+            for i, each in enumerate(frames)
+        ]
+        model = make_model().fit(some)
+        assert model.grid == Grid(CHANNELS, HEIGHT, WIDTH, mask=MASK)
+        assert torch.equal(weights(model), weights(told))
+
+
+def test_one_series_that_tells_of_the_grid_is_enough() -> None:
+    bare = TimeSeries.from_values(make_frames().reshape(LENGTH, -1))
+    model = make_model().fit([bare, to_series(make_frames(seed=1))])
+    assert model.grid == Grid(CHANNELS, HEIGHT, WIDTH)
+    told = make_model().fit([to_series(make_frames(seed=seed)) for seed in range(2)])
+    assert torch.equal(weights(model), weights(told))
+
+
+def test_a_history_need_not_tell_of_the_mask() -> None:
+    model = make_model().fit(masked(make_frames()))
+    told = model.predict(n=4, series=masked(make_frames(seed=1)))
+    for history in (
+        to_series(fill_hidden(make_frames(seed=1), 5)),
+        TimeSeries.from_values(fill_hidden(make_frames(seed=1), 5).reshape(LENGTH, -1)),
+    ):
+        forecast = model.predict(n=4, series=history)
+        assert Grid.from_series(forecast) == model.grid
+        np.testing.assert_array_equal(values(forecast), values(told))
+
+
+def test_another_mask_is_refused() -> None:
+    model = make_model().fit(masked(make_frames()))
+    other = to_series(make_frames(), mask=~MASK)
+    with pytest.raises(ValueError, match=r"`series` has the grid .* 5 of 30 cells observed, but"):
+        model.predict(n=1, series=other)
+    with pytest.raises(ValueError, match=r"`series` has the grid .* 5 of 30 cells observed, but"):
+        make_model().fit([masked(make_frames()), other])
+    plain = make_model().fit(to_series(make_frames()))
+    with pytest.raises(ValueError, match=r"`series` has the grid .* 25 of 30 cells observed, but"):
+        plain.predict(n=1, series=masked(make_frames()))
+
+
+def test_a_grid_that_is_given_overrides_the_masks_of_series() -> None:
+    grid = Grid(CHANNELS, HEIGHT, WIDTH, mask=MASK)
+    model = make_model(grid=grid).fit(to_series(make_frames(), mask=~MASK))
+    forecast = model.predict(n=1, series=to_series(make_frames(), mask=~MASK))
+    assert Grid.from_series(forecast) == grid
+    np.testing.assert_array_equal(np.isnan(series_to_frames(forecast)[0, 0]), ~MASK)
+
+
+# --- what the network reads ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_a_forecast_equals_stepping_with_own_predictions_in_the_gaps(
+    mask: np.ndarray | None,
+) -> None:
+    model = make_model().fit(to_series(make_frames(), mask=mask))
+    for frames in (make_gaps(CONTEXT, seed=4), make_gaps(CONTEXT, seed=5, share=0.9)):
+        forecast = series_to_frames(model.predict(n=7, series=to_series(frames, mask=mask)))
+        by_hand = step_by_hand(model, frames, 7, mask)[-7:]
+        by_hand[..., ~(MASK | (mask is None))] = np.nan
+        np.testing.assert_allclose(forecast, by_hand, rtol=0, atol=1e-6)
+
+
+def test_a_gap_in_the_first_frame_is_read_as_zero() -> None:
+    model = make_model().fit(to_series(make_frames()))
+    frames = make_frames(CONTEXT)
+    frames[0, 1, 2:4] = np.nan
+    forecast = model.predict(n=3, series=to_series(frames))
+    filled = model.predict(n=3, series=to_series(np.nan_to_num(frames)))
+    np.testing.assert_array_equal(values(forecast), values(filled))
+
+
+def test_a_history_may_end_with_missing_frames() -> None:
+    model = make_model().fit(to_series(make_frames()))
+    frames = make_frames(CONTEXT + 2)
+    frames[-2:] = np.nan
+    # the network forecasts through the gap: its first frame alone was observed
+    forecast = series_to_frames(model.predict(n=4, series=to_series(frames)))
+    by_hand = step_by_hand(model, frames[-CONTEXT:][:1], CONTEXT - 1 + 4)
+    np.testing.assert_allclose(forecast, by_hand[-4:], rtol=0, atol=1e-6)
+
+
+def statistics(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation (C, H, W) of the known ones of values (T, C, H, W).
+
+    A component with less than two values has no variance: it has the statistics of its channel.
+    """
+    known = known.astype(np.float64)
+    n_known = (~np.isnan(known)).sum(0)
+    moments = []
+    for moment in (np.nanmean, np.nanvar):
+        of_channel = moment(known, axis=(0, 2, 3))[:, None, None]
+        result = np.broadcast_to(of_channel, n_known.shape).copy()
+        result[n_known > 1] = moment(known[:, n_known > 1], axis=0)
+        moments.append(result)
+    return moments[0], np.sqrt(moments[1] + 1e-5)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_instance_norm_has_the_statistics_of_known_values_alone(
+    mask: np.ndarray | None, affine: bool
+) -> None:
+    offset = np.array([280.0, -40.0], dtype=np.float32)[:, None, None]
+    model = make_model(use_reversible_instance_norm={"affine": affine})
+    model.fit(to_series(make_frames() + offset, mask=mask))
+    frames = make_frames(CONTEXT, seed=2) + offset
+    frames[0, 0, 1:4] = np.nan  # two values are left
+    frames[1:, 1, 2:, :2] = np.nan  # one is
+    frames[:, 0, 2, 4] = np.nan  # none is
+    seen = np.ones_like(MASK) if mask is None else mask
+    mean, deviation = statistics(np.where(seen, frames, np.nan))
+    gain, bias = np.ones(1), np.zeros(1)
+    if affine:
+        rin = model.model.rin
+        gain, bias = (
+            each.detach().numpy().reshape(CHANNELS, HEIGHT, WIDTH)
+            for each in (rin.affine_weight, rin.affine_bias)
+        )
+        assert np.ptp(gain) > 0
+    normal = ((frames - mean) / deviation * gain + bias).astype(np.float32)
+    by_hand = (step_by_hand(model, normal, 4, mask)[-4:] - bias) / gain * deviation + mean
+    by_hand[..., ~seen] = np.nan
+    forecast = series_to_frames(model.predict(n=4, series=to_series(frames, mask=mask)))
+    np.testing.assert_allclose(forecast, by_hand, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("draws", [False, True])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_distributions_read_which_values_were_observed(
+    mask: np.ndarray | None, draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(
+        likelihood=QuantileRegression([0.1, 0.5, 0.9]),
+        use_reversible_instance_norm={"affine": False},
+    ).fit(to_series(make_frames(), mask=mask))
+    frames = make_gaps(CONTEXT, seed=4)
+    seen = np.ones_like(MASK) if mask is None else mask
+    mean, deviation = statistics(np.where(seen, frames, np.nan))
+    normal = torch.from_numpy(((frames - mean) / deviation).astype(np.float32))
+    network, state = model.model.network, None
+    plane = None if mask is None else torch.from_numpy(mask)[None, None].float()
+    median, quantiles = torch.zeros(CHANNELS, HEIGHT, WIDTH), []
+    with torch.no_grad():
+        for t in range(CONTEXT - 1 + HORIZON):
+            known = normal[t] if t < CONTEXT else torch.full_like(median, torch.nan)
+            frame = torch.where(known.isnan(), median, known) * torch.from_numpy(seen)
+            # frames of the horizon that were drawn count as observed
+            observed = (~known.isnan() | (draws and t >= CONTEXT)) & torch.from_numpy(seen)
+            inputs = StepInputs(plane, None, observed[None])
+            output, state = network.step(frame.nan_to_num()[None], state, inputs)
+            quantiles.append(output.reshape(CHANNELS, 3, HEIGHT, WIDTH))
+            median = quantiles[-1][:, 1]
+    expected = torch.stack(quantiles[-HORIZON:]).movedim(2, -1).numpy()  # (H, C, H, W, 3)
+    expected = expected * deviation[..., None] + mean[..., None]
+    expected[:, :, ~seen] = np.nan
+    history = to_series(frames, mask=mask)
+    if draws:  # the median, so that it is known
+        monkeypatch.setattr(QuantileRegression, "sample", lambda _, output: output[..., 1])
+        forecast = series_to_frames(model.predict(HORIZON, history))
+        expected = expected[..., 1]
+    else:
+        forecast = likelihood_parameters(model, history)
+    np.testing.assert_allclose(forecast, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_reversible_instance_norm": True}])
+def test_forecasts_do_not_depend_on_the_gaps_of_others(options: dict[str, Any]) -> None:
+    model = make_model(**options).fit(to_series(make_frames()))
+    frames = [make_frames(5), make_gaps(4, seed=1), make_frames(3, seed=2), make_gaps(5, seed=3)]
+    histories = [to_series(each) for each in frames]
+    together = model.predict(n=3, series=histories)
+    for history, forecast in zip(histories, together, strict=True):
+        alone = model.predict(n=3, series=history)
+        np.testing.assert_allclose(values(forecast), values(alone), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_reversible_instance_norm": True}])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_a_history_of_nothing_gives_a_forecast(
+    options: dict[str, Any], mask: np.ndarray | None
+) -> None:
+    model = make_model(**options).fit(to_series(make_frames(), mask=mask))
+    nothing = to_series(np.full_like(make_frames(CONTEXT), np.nan), mask=mask)
+    forecast = series_to_frames(model.predict(n=3, series=nothing))
+    seen = np.ones_like(MASK) if mask is None else mask
+    np.testing.assert_array_equal(np.isfinite(forecast), np.broadcast_to(seen, forecast.shape))
+
+
+@pytest.mark.parametrize("optimized", [True, False])
+def test_historical_forecasts_read_gaps_as_predict_does(optimized: bool) -> None:
+    model = make_model().fit(masked(make_frames()))
+    series = masked(make_gaps(9, seed=3))
+    forecasts = model.historical_forecasts(
+        series,
+        forecast_horizon=3,
+        retrain=False,
+        last_points_only=False,
+        enable_optimization=optimized,
+    )
+    assert len(forecasts) == 9 - CONTEXT - 3 + 1
+    for forecast in forecasts:
+        expected = model.predict(n=3, series=series[: forecast.start_time()])
+        np.testing.assert_allclose(values(forecast), values(expected), rtol=0, atol=1e-6)
+        assert Grid.from_series(forecast) == model.grid
+
+
+# --- losses and metrics -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+@pytest.mark.parametrize("sampling", [None, TEACHER])
+def test_the_training_loss_is_the_mean_over_known_values(
+    mask: np.ndarray | None, sampling: ScheduledSampling | None
+) -> None:
+    # a single sequence, in which each cell is observed at some time
+    frames = make_gaps(CONTEXT + HORIZON, seed=7)
+    frames[0] = make_frames(1)
+    frames[-1, 1] = make_frames(1)[0, 1]
+    model = make_model(optimizer_kwargs={"lr": 0.0}, scheduled_sampling=sampling)
+    model.fit(to_series(frames, mask=mask))
+    if sampling is None:
+        by_hand = step_by_hand(model, frames[:CONTEXT], HORIZON, mask)
+    else:
+        by_hand = step_by_hand(model, frames[:-1], 1, mask)
+    errors = by_hand - frames[1:]
+    errors[..., ~(MASK | (mask is None))] = np.nan
+    assert logged(model)["train_loss"] == pytest.approx(mean_square(errors), rel=1e-5)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_the_validation_loss_is_the_mean_over_known_values(gaps: bool) -> None:
+    frames = make_gaps(9, seed=8) if gaps else make_frames(9, seed=8)
+    if gaps:
+        frames[6:] = np.nan  # the second batch knows less than the first
+        frames[6, 0, 1:3] = 0.5
+    model = make_model(torch_metrics=torchmetrics.MeanAbsoluteError(), batch_size=3)
+    model.fit(masked(make_frames()), val_series=masked(frames, seed=1))
+    metrics, errors = logged(model), []
+    for start in windows(9):
+        forecast = series_to_frames(model.predict(HORIZON, masked(frames[:start])))
+        errors.append(forecast - frames[start : start + HORIZON])
+    assert metrics["val_loss"] == pytest.approx(mean_square(np.stack(errors)), rel=1e-5)
+    absolute = np.nanmean(np.abs(errors))
+    assert metrics["val_MeanAbsoluteError"] == pytest.approx(absolute, rel=1e-5)
+
+
+def test_a_validation_batch_of_nothing_does_not_count() -> None:
+    frames = make_frames(CONTEXT + HORIZON + 4, seed=1)
+    whole, gone = frames.copy(), frames.copy()
+    gone[CONTEXT:] = np.nan
+    both, alone = (
+        make_model(batch_size=5, torch_metrics=torchmetrics.MeanSquaredError()).fit(
+            to_series(make_frames()), val_series=val_series
+        )
+        for val_series in ([to_series(whole), to_series(gone)], to_series(whole))
+    )
+    assert logged(alone)["val_loss"] > 0
+    for name in ("val_loss", "val_MeanSquaredError"):
+        assert logged(both)[name] == pytest.approx(logged(alone)[name], rel=1e-6)
+
+
+def likelihood_parameters(model: MIMModel, history: TimeSeries) -> np.ndarray:
+    """Return the parameters of a forecast, (H, C, H, W, P)."""
+    forecast = model.predict(HORIZON, history, predict_likelihood_parameters=True)
+    return forecast.values().reshape(HORIZON, CHANNELS, HEIGHT, WIDTH, -1).astype(np.float64)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_the_loss_of_a_gaussian_is_its_mean_over_known_values(gaps: bool) -> None:
+    frames = make_gaps(8, seed=8) if gaps else make_frames(8, seed=8)
+    model = make_model(likelihood=GaussianLikelihood())
+    model.fit(masked(make_frames()), val_series=masked(frames, seed=1))
+    metrics, losses = logged(model), []
+    for start in windows(8):
+        mean, deviation = np.moveaxis(
+            likelihood_parameters(model, masked(frames[:start], seed=2)), -1, 0
+        )
+        losses.append(-norm.logpdf(frames[start : start + HORIZON], mean, deviation))
+    assert metrics["val_loss"] == pytest.approx(np.nanmean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_the_loss_of_quantiles_is_their_mean_over_known_values(gaps: bool) -> None:
+    frames = make_gaps(8, seed=8) if gaps else make_frames(8, seed=8)
+    levels = np.array([0.1, 0.5, 0.9])
+    model = make_model(likelihood=QuantileRegression(levels.tolist()))
+    model.fit(masked(make_frames()), val_series=masked(frames, seed=1))
+    metrics, losses = logged(model), []
+    for start in windows(8):
+        quantiles = likelihood_parameters(model, masked(frames[:start], seed=2))
+        errors = frames[start : start + HORIZON, ..., None] - quantiles
+        losses.append(np.maximum(levels * errors, (levels - 1) * errors).sum(-1))
+    assert metrics["val_loss"] == pytest.approx(np.nanmean(losses), rel=1e-5)
+
+
+class Gradients(pl.Callback):
+    """Note the gradients of each step."""
+
+    def __init__(self) -> None:
+        self.largest: list[float] = []
+
+    def on_after_backward(self, trainer: Any, module: Any) -> None:
+        gradients = [p.grad for p in module.parameters()]
+        assert all(each is not None for each in gradients)
+        self.largest.append(float(torch.cat([each.flatten() for each in gradients]).abs().max()))
+
+
+def no_target(frames: np.ndarray) -> None:
+    frames[1:] = np.nan
+
+
+def no_first_frame(frames: np.ndarray) -> None:
+    frames[0] = np.nan
+
+
+def no_context(frames: np.ndarray) -> None:
+    frames[:CONTEXT] = np.nan
+
+
+def one_value_of_the_last_frame(frames: np.ndarray) -> None:
+    frames[:-1] = np.nan
+    frames[-1, 0, 1:] = np.nan
+
+
+@pytest.mark.parametrize(
+    "remove", [no_target, no_first_frame, no_context, one_value_of_the_last_frame]
+)
+@pytest.mark.parametrize(
+    "name", ["deterministic", "Gaussian", "instance norm", "instance norm and quantiles", "metrics"]
+)
+def test_gradients_stay_finite_whatever_is_missing(
+    remove: Callable[[np.ndarray], None], name: str
+) -> None:
+    gaps = make_frames(CONTEXT + HORIZON)
+    remove(gaps)
+    # a batch has one sequence: one batch misses much, the other nothing
+    series = [to_series(gaps), to_series(make_frames(CONTEXT + HORIZON, seed=1))]
+    notes = Gradients()
+    model = make_model(batch_size=1, trainer={"callbacks": [notes]}, **ALL_OPTIONS[name])
+    model.fit(series, val_series=series)
+    assert len(notes.largest) == 2
+    assert np.isfinite(notes.largest).all()
+    assert notes.largest.count(0.0) == (remove is no_target)
+    assert torch.isfinite(weights(model)).all()
+    assert np.isfinite(logged(model)["val_loss"])
+
+
+def test_likelihoods_of_all_components_see_the_observed_ones_together() -> None:
+    shares = make_frames() + 0.1
+    shares /= shares[..., MASK].sum((1, 2))[:, None, None, None]
+    model = make_model(likelihood=DirichletLikelihood()).fit(masked(shares, seed=1))
+    for options in ({"predict_likelihood_parameters": True}, {"num_samples": 2}):
+        forecast = values(model.predict(n=HORIZON, **options))
+        np.testing.assert_allclose(np.nansum(forecast, axis=1), 1.0, rtol=1e-5)
+        assert np.isnan(forecast).sum() == (~MASK).sum() * CHANNELS * forecast[:, 0].size
+
+
+# --- metrics of forecasts -----------------------------------------------------------------------
+
+
+# Darts' own metrics average the errors of a hidden cell over time: there are none
+@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
+def test_metrics_of_masked_forecasts_are_those_of_the_observed_cells() -> None:
+    model = make_model().fit(masked(make_frames()))
+    frames = make_gaps(9, seed=3)
+    frames[6:] = make_frames(3, seed=4)
+    frames[5, 0, 3] = np.nan
+    forecasts = model.historical_forecasts(
+        masked(frames), forecast_horizon=HORIZON, retrain=False, last_points_only=False
+    )
+    errors = np.stack(
+        [
+            series_to_frames(forecast) - frames[start : start + HORIZON]
+            for start, forecast in zip(windows(9), forecasts, strict=True)
+        ]
+    ).astype(np.float64)
+    squares = np.nanmean(errors**2, axis=(2, 3, 4))
+    arguments: dict[str, Any] = {
+        "forecast_horizon": HORIZON,
+        "retrain": False,
+        "last_points_only": False,
+        "reduction": np.nanmean,
+    }
+    # whether the actual series tells of the mask or not: the forecast does
+    for actual in (masked(frames, seed=1), to_series(fill_hidden(frames, 1))):
+        scores = model.backtest(actual, metric=[frame_mse, frame_mae, frame_psnr], **arguments)
+        expected = [
+            np.nanmean(squares, axis=0),
+            np.nanmean(np.nanmean(np.abs(errors), axis=(2, 3, 4)), axis=0),
+            np.nanmean(-10 * np.log10(squares), axis=0),
+        ]
+        np.testing.assert_allclose(scores, np.stack(expected, axis=1), rtol=1e-4)
+        # Darts' own metrics drop NaN: over time, then over components
+        scores = model.backtest(actual, metric=[mse, mae], **arguments)
+        seen = errors[..., MASK]
+        each = [np.nanmean(losses, axis=1) for losses in (seen**2, np.abs(seen))]
+        expected = [np.mean([np.nanmean(forecast) for forecast in score]) for score in each]
+        np.testing.assert_allclose(scores, expected, rtol=1e-4)
+    assert np.isfinite(model.backtest(masked(frames), metric=rmse, **arguments)).all()
+
+
+def test_similarity_of_masked_forecasts_is_that_of_whole_windows() -> None:
+    model = make_model().fit(masked(make_frames()))
+    actual = make_frames(LENGTH + 2, seed=0)[LENGTH:]
+    forecast = model.predict(n=2)
+    predicted = np.nan_to_num(series_to_frames(forecast))
+    windows_seen = np.lib.stride_tricks.sliding_window_view(MASK, (3, 3)).all(axis=(2, 3))
+    assert 0 < windows_seen.sum() < windows_seen.size
+    expected = []
+    for t in range(2):
+        _, similarity = structural_similarity(
+            np.where(MASK, actual[t], 0.0).astype(np.float64),
+            predicted[t].astype(np.float64),
+            win_size=3,
+            data_range=1.0,
+            channel_axis=0,
+            full=True,
+        )
+        expected.append(similarity[:, 1:-1, 1:-1][:, windows_seen].mean())
+    for series in (
+        to_series(fill_hidden(actual, 3), start=LENGTH),
+        to_series(fill_hidden(actual, 3), start=LENGTH, mask=MASK),
+    ):
+        scores = frame_ssim(series, forecast, window_size=3)
+        np.testing.assert_allclose(scores, expected, rtol=1e-6)
+
+
+def test_samples_of_masked_forecasts_are_scored_by_their_median() -> None:
+    model = make_model(likelihood=GaussianLikelihood()).fit(masked(make_frames()))
+    forecast = model.predict(n=2, num_samples=5, random_state=0)
+    actual = make_frames(2, seed=5)
+    median = np.median(values(forecast), axis=2).reshape(actual.shape)
+    expected = np.nanmean((median.astype(np.float64) - actual) ** 2, axis=(1, 2, 3))
+    scores = frame_mse(to_series(fill_hidden(actual, 3), start=LENGTH), forecast)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_a_cell_that_is_never_observed_is_refused_and_the_remedy_works() -> None:
+    frames = make_frames()
+    frames[:, 1, 2, 4] = np.nan  # the other channel is observed there
+    frames[:, :, 4, 5] = np.nan
+    message = (
+        r"`series` has 3 components that are never observed \(NaN at all times\), such as channel "
+        r"'channel_0' in row 4, column 5; .*mask=~np.isnan\(frames\).all\(axis=0\).any\(axis=0\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(to_series(frames))
+    mask = ~np.isnan(frames).all(axis=0).any(axis=0)
+    model = make_model().fit(to_series(frames, mask=mask), val_series=to_series(frames))
+    np.testing.assert_array_equal(np.isnan(series_to_frames(model.predict(1))[0, 0]), ~mask)
+
+
+def test_a_cell_that_is_observed_at_some_time_in_some_series_is_taken() -> None:
+    frames = make_frames()
+    frames[:, 1, 2, 4] = np.nan
+    seldom = make_frames(seed=1)
+    seldom[1:, 1, 2, 4] = np.nan
+    val_series = to_series(np.full_like(frames, np.nan))
+    model = make_model().fit([to_series(frames), to_series(seldom)], val_series=val_series)
+    assert np.isnan(logged(model)["val_loss"])
+    assert np.isfinite(values(model.predict(n=2, series=to_series(frames)))).all()
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_infinity_is_refused_in_observed_cells(mask: np.ndarray | None) -> None:
+    frames = make_frames()
+    model = make_model().fit(to_series(frames, mask=mask))
+    frames[-1, 1, 3, 2] = -np.inf
+    message = r"`series` must be finite, got -inf in component 'channel_1_3_2' at 10; give NaN"
+    series = to_series(frames, mask=mask)
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(series)
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(to_series(make_frames(), mask=mask), val_series=series)
+    with pytest.raises(ValueError, match=message):
+        model.predict(n=1, series=series)
+    frames[-1, 1, 3, 2] = np.nan
+    assert len(model.predict(n=1, series=to_series(frames, mask=mask))) == 1
+
+
+# --- saved, loaded and moved --------------------------------------------------------------------
+
+
+def test_a_saved_model_keeps_its_mask(tmp_path: Path) -> None:
+    model = make_model(use_reversible_instance_norm=True).fit(masked(make_gaps(), seed=1))
+    model.save(str(tmp_path / "model.pt"))
+    loaded = MIMModel.load(str(tmp_path / "model.pt"))
+    assert loaded.grid == model.grid
+    history = to_series(fill_hidden(make_gaps(6, seed=2), 3))
+    np.testing.assert_array_equal(
+        values(loaded.predict(n=3, series=history)), values(model.predict(n=3, series=history))
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+def test_a_checkpoint_keeps_the_mask(tmp_path: Path) -> None:
+    series = masked(make_gaps(), seed=1)
+    names = {"model_name": "masked", "work_dir": str(tmp_path), "save_checkpoints": True}
+    model = make_model(**names).fit(series)
+    loaded = MIMModel.load_from_checkpoint("masked", work_dir=str(tmp_path), best=False)
+    assert loaded.grid == model.grid
+    np.testing.assert_array_equal(
+        values(loaded.predict(n=3, series=series)), values(model.predict(n=3))
+    )
+
+
+def saved(model: MIMModel, folder: Path) -> str:
+    path = str(folder / "model.pt")
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("likelihood", [None, GaussianLikelihood()])
+def test_weights_move_to_a_masked_grid_of_another_size(tmp_path: Path, likelihood: Any) -> None:
+    path = saved(make_model(likelihood=likelihood).fit(masked(make_frames())), tmp_path)
+    mask = np.ones((4, 9), dtype=bool)
+    mask[:2, 3] = mask[3] = False
+    model = make_model(grid=Grid(CHANNELS, 4, 9, mask=mask), likelihood=likelihood)
+    model.load_weights(path)
+    frames = np.random.default_rng(0).random((CONTEXT, CHANNELS, 4, 9), dtype=np.float32)
+    frames[1, 0, 2] = np.nan
+    frames[..., ~mask] = np.inf
+    forecast = series_to_frames(model.predict(n=5, series=to_series(frames)))
+    np.testing.assert_array_equal(np.isnan(forecast), np.broadcast_to(~mask, forecast.shape))
+    if likelihood is None:
+        by_hand = step_by_hand(model, frames, 5, mask)[-5:]
+        np.testing.assert_allclose(forecast[..., mask], by_hand[..., mask], rtol=0, atol=1e-6)
+    # and train on
+    model.fit(to_series(np.nan_to_num(np.concatenate([frames] * 2), posinf=0.0)))
+
+
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_weights_do_not_move_between_a_grid_with_a_mask_and_one_without(
+    tmp_path: Path, with_mask: bool
+) -> None:
+    masks = [MASK, None] if with_mask else [None, MASK]
+    path = saved(make_model().fit(to_series(make_frames(), mask=masks[0])), tmp_path)
+    model = make_model(grid=Grid(CHANNELS, HEIGHT, WIDTH, mask=masks[1]))
+    with pytest.raises(ValueError, match="the network reads the mask of the one and there is none"):
+        model.load_weights(path)
+
+
+def test_weights_without_a_mask_do_for_a_mask_of_all_cells_and_the_reverse(tmp_path: Path) -> None:
+    whole = np.ones((HEIGHT, WIDTH), dtype=bool)
+    path = saved(make_model().fit(to_series(make_frames(), mask=whole)), tmp_path)
+    model = make_model(grid=Grid(CHANNELS, HEIGHT, WIDTH, mask=MASK))
+    model.load_weights(path)
+    frames = make_gaps(CONTEXT)
+    by_hand = step_by_hand(model, frames, 2, MASK)[-2:]
+    forecast = series_to_frames(model.predict(n=2, series=masked(frames)))
+    np.testing.assert_allclose(forecast[..., MASK], by_hand[..., MASK], rtol=0, atol=1e-6)
+
+
+def test_loaded_weights_bring_their_mask(tmp_path: Path) -> None:
+    source = make_model().fit(masked(make_frames()))
+    model = make_model(random_state=7)
+    model.load_weights(saved(source, tmp_path))
+    assert model.grid == source.grid
+    history = masked(make_gaps(4))
+    np.testing.assert_array_equal(
+        values(model.predict(n=3, series=history)), values(source.predict(n=3, series=history))
+    )
+
+
+def test_series_of_one_cell_may_miss_values_too() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.random((LENGTH, 3), dtype=np.float32)
+    table[4:6, 1] = table[-1] = np.nan
+    model = make_model(patch_size=1, use_reversible_instance_norm=True)
+    forecast = model.fit(TimeSeries.from_values(table)).predict(n=4)
+    assert np.isfinite(values(forecast)).all()
