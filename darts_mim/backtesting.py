@@ -136,14 +136,12 @@ def stream_backtest(
         cast(Sequence[TimeSeries], series2seq(each))
         for each in (series, past_covariates, future_covariates)
     )
-    chosen = {**window, "start": start, "start_format": start_format, "overlap_end": False}
-    _general_checks_start(model, batch, SimpleNamespace(**chosen), is_conformal=False)
-    chosen["show_warnings"] = show_warnings
-    bounds, _ = _create_dataset_bounds(model, batch, past, future, **chosen)
+    chosen = {**window, "start": start, "start_format": start_format}
+    windows = _windows(model, batch, past, future, show_warnings, **chosen)
     reach = model.output_chunk_shift + window["forecast_horizon"]
     options = dict(predict_kwargs or {})
     errors: list[list[NDArray[Any]]] = [[] for _ in batch]
-    for number, (index, part) in enumerate(_parts(bounds.tolist(), window["stride"], size)):
+    for number, (index, part) in enumerate(_parts(windows, size)):
         forecasts: Any = model.historical_forecasts(
             _until(batch[index], part[-1] + reach),
             past_covariates=past and past[index],
@@ -208,12 +206,28 @@ def _checked_metrics(metric: Any, metric_kwargs: Any) -> tuple[list[Metric], lis
     return metrics, options if len(options) == len(metrics) else options * len(metrics)
 
 
-def _parts(bounds: list[tuple[int, int]], stride: int, size: int) -> Iterator[tuple[int, range]]:
-    """Yield the index of a series and the positions of up to `size` of its windows, in order."""
-    for index, (first, last) in enumerate(bounds):
-        windows = range(first, last + 1, stride)
-        for begin in range(0, len(windows), size):
-            yield index, windows[begin : begin + size]
+def _windows(
+    model: ForecastingModel,
+    batch: Sequence[TimeSeries],
+    past_covariates: Sequence[TimeSeries] | None,
+    future_covariates: Sequence[TimeSeries] | None,
+    show_warnings: bool,
+    **chosen: Any,
+) -> list[range]:
+    """Return, for each series, the positions that Darts' `backtest` forecasts from."""
+    chosen["overlap_end"] = False
+    _general_checks_start(model, batch, SimpleNamespace(**chosen), is_conformal=False)
+    bounds, _ = _create_dataset_bounds(
+        model, batch, past_covariates, future_covariates, show_warnings=show_warnings, **chosen
+    )
+    return [range(first, last + 1, chosen["stride"]) for first, last in bounds.tolist()]
+
+
+def _parts(windows: list[range], size: int) -> Iterator[tuple[int, range]]:
+    """Yield the index of a series and up to `size` of its windows, in order."""
+    for index, of_series in enumerate(windows):
+        for begin in range(0, len(of_series), size):
+            yield index, of_series[begin : begin + size]
 
 
 def _until(series: TimeSeries, end: int) -> TimeSeries:

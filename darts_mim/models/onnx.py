@@ -11,6 +11,7 @@ Legend: H frames that a graph predicts, N components, P likelihood parameters.
 from __future__ import annotations
 
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,9 @@ def _to_proto(graph: _Graph, onnx: Any, **kwargs: Any) -> Any:
     spec = graph.spec
     # of a forecast's graph it takes minutes; ONNX Runtime does the same when it loads a file
     options = {"optimize": graph.is_stepwise, "verbose": False, **kwargs}
-    with torch.no_grad(), _unchecked_distributions():
+    with torch.no_grad(), _unchecked_distributions(), warnings.catch_warnings():
+        # Darts keeps the statistics of instance normalisation on its module; each call sets them
+        warnings.filterwarnings("ignore", message="The tensor attributes .* assigned during export")
         program: Any = torch.onnx.export(
             graph,
             graph.examples(),
