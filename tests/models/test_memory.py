@@ -33,9 +33,11 @@ SCRIPT = """
 import gc, json, re, resource, sys
 from pathlib import Path
 import numpy as np
+import torch
 from darts_mim import MIMModel, frame_mse, frames_to_series
 from darts_mim.backtesting import stream_backtest
 
+torch.set_num_threads(1)
 archive, bound = Path(sys.argv[1]), int(sys.argv[2])
 trainer = {"limit_train_batches": 2, "limit_val_batches": 2, "enable_progress_bar": False}
 quiet = {"enable_model_summary": False, "accelerator": "cpu"}
