@@ -6,17 +6,25 @@ Letters for shapes: C channels, H height (rows), W width (columns), N = C*H*W co
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from numbers import Integral
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from darts_mim.grid_checks import (
+    checked_attributes,
+    checked_coordinates,
+    checked_mask,
+    checked_names,
+    checked_size,
+    counted,
+    unpacked_mask,
+)
 
 if TYPE_CHECKING:
     from darts import TimeSeries
@@ -59,11 +67,17 @@ class Grid:
         of the columns (W finite numbers), such as ``{"lat": ..., "lon": ...}``. Held as float64.
     mask : array_like of bool, optional
         Shape (H, W), True where the grid is observed. Default: no mask, all of it is.
+    attributes : mapping of str to mapping, optional
+        Plain data that describe a channel or a coordinate (under its name), the times (under
+        ``"time"``) or all (under ``"global"``), in the words of the CF conventions: ``"units"``,
+        ``"long_name"``, ... They describe and do not decide: two grids that differ in nothing else
+        are equal.
 
     Raises
     ------
     TypeError
-        If a size is no integer, a name no string, a coordinate no number, or the mask not boolean.
+        If a size is no integer, a name no string, a coordinate no number, the mask not boolean, or
+        the attributes are no plain data.
     ValueError
         If a size is below 1, names are doubled or not one per channel, or the shape of the
         coordinates or of the mask does not fit the grid.
@@ -87,6 +101,7 @@ class Grid:
     channel_names: tuple[str, ...]
     coordinates: Mapping[str, NDArray[np.float64]] | None
     mask: NDArray[np.bool_] | None
+    attributes: Mapping[str, Mapping[str, Any]] | None
 
     # Written out, because arguments are wider than what is held: any sequence and array-like fits.
     def __init__(
@@ -97,17 +112,19 @@ class Grid:
         channel_names: Sequence[str] | None = None,
         coordinates: Mapping[str, ArrayLike] | None = None,
         mask: ArrayLike | None = None,
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         shape = (
-            _checked_size("channels", channels),
-            _checked_size("height", height),
-            _checked_size("width", width),
+            checked_size("channels", channels),
+            checked_size("height", height),
+            checked_size("width", width),
         )
         held = {
             **dict(zip(("channels", "height", "width"), shape, strict=True)),
-            "channel_names": _checked_names(channel_names, shape[0]),
-            "coordinates": _checked_coordinates(coordinates, *shape[1:]),
-            "mask": _checked_mask(mask, *shape[1:]),
+            "channel_names": checked_names(channel_names, shape[0]),
+            "coordinates": checked_coordinates(coordinates, *shape[1:]),
+            "mask": checked_mask(mask, *shape[1:]),
+            "attributes": checked_attributes(attributes),
         }
         for name, value in held.items():
             object.__setattr__(self, name, value)
@@ -126,6 +143,72 @@ class Grid:
     def component_names(self) -> list[str]:
         """The N names of the components, ``"<channel>_<row>_<column>"``, in their order."""
         return list(_component_index(self.channel_names, self.height, self.width))
+
+    def attributes_of(self, name: str) -> Mapping[str, Any]:
+        """Return the attributes of a channel, a coordinate, ``"time"`` or ``"global"``.
+
+        Parameters
+        ----------
+        name : str
+            What they describe.
+
+        Returns
+        -------
+        mapping
+            Empty if there are none.
+
+        Examples
+        --------
+        >>> grid = Grid(1, 2, 3, ["sst"], attributes={"sst": {"units": "degC"}})
+        >>> dict(grid.attributes_of("sst")), dict(grid.attributes_of("time"))
+        ({'units': 'degC'}, {})
+        """
+        return (self.attributes or {}).get(name, {})
+
+    def label(self, name: str) -> str:
+        """Name a channel or a coordinate with its unit, as on the axis of a picture.
+
+        Parameters
+        ----------
+        name : str
+            Name of the channel or the coordinate.
+
+        Returns
+        -------
+        str
+            The attribute ``"long_name"``, else the name; the attribute ``"units"`` in brackets.
+
+        Examples
+        --------
+        >>> grid = Grid(1, 2, 3, ["sst"], attributes={"sst": {"units": "degC"}})
+        >>> grid.label("sst"), grid.label("lat")
+        ('sst [degC]', 'lat')
+        """
+        attributes = self.attributes_of(name)
+        units = attributes.get("units")
+        return f"{attributes.get('long_name', name)}" + (f" [{units}]" if units else "")
+
+    def evolve(self, **changes: Any) -> Grid:
+        """Return a grid that differs in some of the constructor's arguments.
+
+        Parameters
+        ----------
+        **changes
+            The arguments that differ.
+
+        Returns
+        -------
+        Grid
+            The other grid.
+
+        Examples
+        --------
+        >>> print(Grid(channels=2, height=16, width=12).evolve(height=8))
+        Grid of 2 channels (channel_0, channel_1) x 8 rows x 12 columns
+        """
+        return Grid(
+            **{**{field.name: getattr(self, field.name) for field in fields(self)}, **changes}
+        )
 
     def to_frames(self, values: ArrayT) -> ArrayT:
         """Unfold the components of a series into frames.
@@ -215,6 +298,8 @@ class Grid:
             metadata["coordinates"] = {k: v.tolist() for k, v in self.coordinates.items()}
         if self.mask is not None:
             metadata["mask"] = base64.b64encode(np.packbits(self.mask).tobytes()).decode("ascii")
+        if self.attributes is not None:
+            metadata["attributes"] = {k: deepcopy(dict(v)) for k, v in self.attributes.items()}
         return metadata
 
     @classmethod
@@ -247,7 +332,7 @@ class Grid:
             arguments = dict(metadata)
             if arguments.get("mask") is not None:
                 shape = (arguments["height"], arguments["width"])
-                arguments["mask"] = _unpacked_mask(arguments["mask"], *shape)
+                arguments["mask"] = unpacked_mask(arguments["mask"], *shape)
             return cls(**arguments)
         except (TypeError, ValueError, KeyError) as error:
             raise ValueError(
@@ -310,7 +395,10 @@ class Grid:
         if not isinstance(other, Grid):
             return NotImplemented
         same_axes = list(self.coordinates or ()) == list(other.coordinates or ())
-        return same_axes and self.to_metadata() == other.to_metadata()
+        own, others = self.to_metadata(), other.to_metadata()
+        own.pop("attributes", None)
+        others.pop("attributes", None)
+        return same_axes and own == others
 
     def __hash__(self) -> int:
         return hash((self.shape, self.channel_names, tuple(self.coordinates or ())))
@@ -318,9 +406,9 @@ class Grid:
     def __repr__(self) -> str:
         names = ", ".join(self.channel_names[:3]) + (", ..." if self.channels > 3 else "")
         sizes = (
-            _counted(self.channels, "channel") + f" ({names})",
-            _counted(self.height, "row"),
-            _counted(self.width, "column"),
+            counted(self.channels, "channel") + f" ({names})",
+            counted(self.height, "row"),
+            counted(self.width, "column"),
         )
         parts = ["Grid of " + " x ".join(sizes)]
         for name, values in (self.coordinates or {}).items():
@@ -340,7 +428,8 @@ class Grid:
     def __reduce__(self) -> tuple[type[Grid], tuple[Any, ...]]:
         coordinates = self.coordinates and {k: v.tolist() for k, v in self.coordinates.items()}
         mask = None if self.mask is None else self.mask.tolist()
-        return Grid, (*self.shape, self.channel_names, coordinates, mask)
+        attributes = self.to_metadata().get("attributes")
+        return Grid, (*self.shape, self.channel_names, coordinates, mask, attributes)
 
 
 def grid_of(series: TimeSeries) -> Grid:
@@ -379,120 +468,3 @@ def _component_index(channel_names: tuple[str, ...], height: int, width: int) ->
     """
     cells = [f"_{row}_{column}" for row in range(height) for column in range(width)]
     return pd.Index([name + cell for name in channel_names for cell in cells])
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _checked_size(name: str, size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, Integral):
-        raise TypeError(
-            f"`{name}` must be an integer, got {size!r} of type {type(size).__name__}; "
-            "pass a whole number of at least 1"
-        )
-    if size < 1:
-        raise ValueError(f"`{name}={size}` must be at least 1; pass the size of one frame")
-    return int(size)
-
-
-def _checked_names(names: Any, channels: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"channel_{channel}" for channel in range(channels))
-    if isinstance(names, str):
-        raise TypeError(
-            f"`channel_names` must be a sequence of strings, got the single string {names!r}; "
-            f"pass [{names!r}]"
-        )
-    names = tuple(names)
-    if not all(isinstance(name, str) and name for name in names):
-        raise TypeError(
-            f"`channel_names` must be strings that are not empty, got {list(names)!r}; "
-            "pass for example [str(name) for name in names]"
-        )
-    if len(names) != channels:
-        raise ValueError(
-            f"`channel_names` must hold one name for each of {_counted(channels, 'channel')}, got "
-            f"{len(names)}: {list(names)!r}; check the names, and which axis holds the channels"
-        )
-    if len(set(names)) != channels:
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(
-            f"`channel_names` must be unique, got {doubled} more than once; rename the channels"
-        )
-    return tuple(str(name) for name in names)
-
-
-def _checked_coordinates(
-    coordinates: Any, height: int, width: int
-) -> Mapping[str, NDArray[np.float64]] | None:
-    if coordinates is None:
-        return None
-    if not isinstance(coordinates, Mapping) or not all(isinstance(key, str) for key in coordinates):
-        raise TypeError(
-            f"`coordinates` must map two names to values, got {coordinates!r:.120}; pass for "
-            'example {"lat": latitudes, "lon": longitudes}'
-        )
-    if len(coordinates) != 2:
-        raise ValueError(
-            f"`coordinates` must have exactly two entries, rows then columns, got "
-            f"{list(coordinates)}; leave out others, or put them into the series' metadata"
-        )
-    held: dict[str, NDArray[np.float64]] = {}
-    for (name, given), axis, size in zip(
-        coordinates.items(), ("rows", "columns"), (height, width), strict=True
-    ):
-        values = np.asarray(given)
-        if not (
-            np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)
-        ):
-            raise TypeError(
-                f"`coordinates[{name!r}]` must be numbers, got dtype {values.dtype}; number the "
-                f"{axis}, or leave the coordinates out"
-            )
-        if values.shape != (size,):
-            raise ValueError(
-                f"`coordinates[{name!r}]` must give the {axis}: expected shape ({size},), got "
-                f"{values.shape}; the first entry is for the rows, the second for the columns"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"`coordinates[{name!r}]` must be finite, got NaN or infinity; number the {axis}, "
-                "or leave the coordinates out"
-            )
-        held[name] = values.astype(np.float64)
-        held[name].flags.writeable = False
-    return MappingProxyType(held)
-
-
-def _checked_mask(mask: ArrayLike | None, height: int, width: int) -> NDArray[np.bool_] | None:
-    if mask is None:
-        return None
-    held = np.array(mask)
-    if held.dtype != np.bool_:
-        raise TypeError(
-            f"`mask` must be boolean, True where the grid is observed, got dtype {held.dtype}; "
-            "compare first, for example `mask > 0`"
-        )
-    if held.shape != (height, width):
-        raise ValueError(
-            f"`mask` must have the shape of a frame without its channels, ({height}, {width}), "
-            f"got {held.shape}; pass one mask for all frames and channels"
-        )
-    if not held.any():
-        raise ValueError(
-            "`mask` must be True in at least one cell, got none; it is True where the grid is "
-            "observed: pass `~mask` if yours marks what is missing"
-        )
-    held.flags.writeable = False
-    return held
-
-
-def _unpacked_mask(text: str, height: int, width: int) -> NDArray[np.bool_]:
-    try:
-        bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-    except binascii.Error as error:
-        raise ValueError(f"its mask is not base64 text ({error})") from error
-    if len(bits) != -(-height * width // 8):
-        raise ValueError(f"its mask holds {len(bits)} bytes, which is no {height}x{width} mask")
-    return np.unpackbits(bits, count=height * width).reshape(height, width).astype(np.bool_)

@@ -16,7 +16,14 @@ from darts import TimeSeries
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from darts_mim.grid import METADATA_KEY, Grid, grid_of
-from darts_mim.times import Frequency, Start, make_time_index
+from darts_mim.times import (
+    Frequency,
+    Start,
+    in_time_zone,
+    make_time_index,
+    time_zone,
+    with_time_zone,
+)
 
 _LETTERS = {
     "B": "batch",
@@ -40,6 +47,7 @@ def frames_to_series(
     coordinates: Mapping[str, ArrayLike] | None = None,
     mask: ArrayLike | None = None,
     static_fields: Mapping[str, ArrayLike] | None = None,
+    attributes: Mapping[str, Mapping[str, Any]] | None = None,
     metadata: Mapping[str, Any] | None = None,
     dtype: DTypeLike | None = np.float32,
 ) -> TimeSeries | list[TimeSeries]:
@@ -76,6 +84,10 @@ def frames_to_series(
     static_fields : mapping of str to array_like, optional
         Fields that do not change with time, such as the elevation, of shape (H, W) or (C, H, W).
         They become the series' static covariates, a row for each component.
+    attributes : mapping of str to mapping, optional
+        Units and other attributes of channels and coordinates, as `Grid` takes them, such as
+        ``{"inflow": {"units": "trips per 30 min"}}``. A time zone of `times` or `start` is added to
+        those of ``"time"``, for `series_to_times`.
     metadata : mapping, optional
         Further metadata of the series, beside the grid.
     dtype : floating dtype, optional
@@ -125,13 +137,14 @@ def frames_to_series(
     array = _as_array(frames, layout)
     clips = _as_floats(_arranged(array, layout, _FRAMES), dtype)
     _, t, _, c, h, w = clips.shape
-    grid = Grid(c, h, w, channel_names, coordinates, mask)
+    attributes = with_time_zone(attributes, time_zone(times if start is None else start))
+    grid = Grid(c, h, w, channel_names, coordinates, mask, attributes)
     values = grid.to_components(clips).swapaxes(-1, -2)  # (B, T, S, N) -> (B, T, N, S)
     if not np.may_share_memory(values, array):
         values = np.asarray(values)  # the copy of a memory map lies in memory: it is an array
     index = make_time_index(t, times, start, freq)
     components: Any = pd.Index(grid.component_names)  # made once, for all clips
-    attributes = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
+    all_metadata = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
     static_covariates = _as_static_covariates(static_fields or {}, grid)
     series = [
         TimeSeries(
@@ -139,7 +152,7 @@ def frames_to_series(
             clip,
             components=components,
             static_covariates=static_covariates,
-            metadata=deepcopy(attributes),
+            metadata=deepcopy(all_metadata),
             copy=False,
         )
         for clip in values
@@ -210,6 +223,39 @@ def series_to_frames(
     stacked = values[0][np.newaxis] if isinstance(series, TimeSeries) else np.stack(values)
     frames = grid.to_frames(stacked.swapaxes(-1, -2))  # (B, T, N, S) -> (B, T, S, C, H, W)
     return _arranged(frames, _FRAMES, layout)
+
+
+def series_to_times(series: TimeSeries) -> pd.DatetimeIndex | pd.RangeIndex:
+    """Return the times of a series, in the time zone of the times that it was made with.
+
+    Darts holds no time zone: a series, and a forecast of it, has wall-clock times.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Any series.
+
+    Returns
+    -------
+    DatetimeIndex or RangeIndex
+        Its T times; without a zone where none was given.
+
+    Raises
+    ------
+    ValueError
+        If a wall-clock time does not exist in the zone, or does twice, because clocks change
+        within the series.
+
+    Examples
+    --------
+    >>> start = pd.Timestamp("2026-01-01", tz="Europe/Berlin")
+    >>> series = frames_to_series(np.zeros((3, 1, 2, 2)), start=start, freq="h")
+    >>> series.start_time(), series_to_times(series)[0]
+    (Timestamp('2026-01-01 00:00:00'), Timestamp('2026-01-01 00:00:00+0100', tz='Europe/Berlin'))
+    """
+    zone = grid_of(series).attributes_of("time").get("time_zone")
+    times: pd.DatetimeIndex | pd.RangeIndex = in_time_zone(series.time_index, zone)
+    return times
 
 
 def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.DataFrame | None:

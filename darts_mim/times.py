@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from numbers import Integral, Number
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -83,6 +84,70 @@ def make_time_index(
             "pass that as `start`, or another `freq`"
         )
     return index
+
+
+def time_zone(times: Any) -> str | None:
+    """Name the time zone of times, or of a start.
+
+    Examples
+    --------
+    >>> (
+    ...     time_zone(pd.Timestamp("2026-01-01", tz="Europe/Berlin")),
+    ...     time_zone("2026-01-01"),
+    ...     time_zone(0),
+    ... )
+    ('Europe/Berlin', None, None)
+    >>> time_zone("2026-01-01 00:00+01:00")
+    'UTC+01:00'
+    """
+    if times is None or isinstance(times, Number):
+        return None
+    try:
+        zone = (pd.Index if np.ndim(times) else pd.Timestamp)(times).tz
+    except (AttributeError, TypeError, ValueError):  # no dates, or no valid ones
+        return None
+    return None if zone is None else str(zone)
+
+
+def with_time_zone(
+    attributes: Mapping[str, Mapping[str, Any]] | None, zone: str | None
+) -> Mapping[str, Mapping[str, Any]] | None:
+    """Remember a time zone in the attributes of a grid.
+
+    Examples
+    --------
+    >>> with_time_zone({"sst": {"units": "degC"}}, "UTC")
+    {'sst': {'units': 'degC'}, 'time': {'time_zone': 'UTC'}}
+    """
+    if zone is None:
+        return attributes
+    attributes = attributes or {}
+    return {**attributes, "time": {**attributes.get("time", {}), "time_zone": zone}}
+
+
+def in_time_zone(times: Any, zone: str | None) -> Any:
+    """Give wall-clock times back the zone that `time_zone` named.
+
+    Raises
+    ------
+    ValueError
+        If a wall-clock time does not exist in the zone, or does twice.
+
+    Examples
+    --------
+    >>> in_time_zone(pd.DatetimeIndex(["2026-03-29 01:30"]), "Europe/Berlin")[0]
+    Timestamp('2026-03-29 01:30:00+0100', tz='Europe/Berlin')
+    """
+    if zone is None or not isinstance(times, pd.DatetimeIndex):
+        return times
+    try:
+        return times.tz_localize(zone)
+    except ValueError as error:
+        raise ValueError(
+            f"the times do not all exist once in the time zone {zone}, whose clocks change between "
+            f"{times[0]} and {times[-1]} ({error}); make the series in UTC, with "
+            "`times.tz_convert('UTC')`"
+        ) from error
 
 
 def time_span(series: TimeSeries) -> str:
@@ -199,7 +264,8 @@ def _without_time_zone(times: Any, name: str) -> Any:
         return times
     logger.warning(
         "`%s` are in the time zone %s, which a Darts series cannot hold: their wall-clock time is "
-        "kept. Convert them to UTC first if clocks change within the series.",
+        "kept, and `series_to_times` gives the zone back. Convert them to UTC first if clocks "
+        "change within the series.",
         name,
         times.tz,
     )

@@ -316,3 +316,73 @@ def test_coordinates_name_the_rows_then_the_columns(coordinates, error, message)
 def test_a_mask_is_boolean_and_of_the_shape_of_a_frame(mask, error, message):
     with pytest.raises(error, match=f"`mask` must .*{message}"):
         Grid(2, 3, 4, mask=mask)
+
+
+# --- attributes ---------------------------------------------------------------------------------
+
+ATTRIBUTES = {
+    "sst": {"units": "degC", "long_name": "sea surface temperature", "valid_range": [-2.0, 40.0]},
+    "lat": {"units": "degrees_north"},
+    "time": {"calendar": "noleap"},
+    "global": {"title": "a test", "nested": {"a": [1, None, True]}},
+}
+
+
+def make_described_grid():
+    return Grid(1, 2, 3, ["sst"], {"lat": [1, 0], "lon": [0, 1, 2]}, attributes=ATTRIBUTES)
+
+
+@pytest.mark.parametrize(
+    "copy_of",
+    [
+        lambda grid: Grid.from_metadata(grid.to_metadata()),
+        lambda grid: Grid.from_metadata(json.loads(json.dumps(grid.to_metadata()))),
+        lambda grid: pickle.loads(pickle.dumps(grid)),
+        lambda grid: grid.evolve(),
+    ],
+)
+def test_attributes_survive_copies_of_a_grid(copy_of):
+    grid = copy_of(make_described_grid())
+    assert {name: dict(each) for name, each in grid.attributes.items()} == ATTRIBUTES
+
+
+def test_attributes_describe_but_do_not_tell_grids_apart():
+    plain = make_described_grid().evolve(attributes=None)
+    assert plain == make_described_grid()
+    assert hash(plain) == hash(make_described_grid())
+    assert dict(plain.attributes_of("sst")) == {}
+
+
+def test_labels_name_channels_and_coordinates_with_their_units():
+    grid = make_described_grid()
+    assert grid.label("sst") == "sea surface temperature [degC]"
+    assert grid.label("lat") == "lat [degrees_north]"
+    assert grid.label("lon") == "lon"
+
+
+def test_attributes_are_held_as_a_copy_that_cannot_be_changed():
+    given = {"sst": {"units": "degC", "flags": np.array([1, 2])}}
+    grid = Grid(1, 2, 3, ["sst"], attributes=given)
+    given["sst"]["units"] = "K"
+    assert dict(grid.attributes_of("sst")) == {"units": "degC", "flags": [1, 2]}
+    with pytest.raises(TypeError):
+        grid.attributes["sst"]["units"] = "K"
+    grid.to_metadata()["attributes"]["sst"]["flags"].append(3)
+    assert grid.attributes_of("sst")["flags"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ("degC", "`attributes` must map names to mappings, got str"),
+        ({"sst": "degC"}, r"`attributes\['sst'\]` must be a mapping"),
+        (
+            {"sst": {"start": pd.Timestamp("2026-01-01")}},
+            r"\['sst'\]\['start'\]` must be plain data",
+        ),
+        ({"sst": {1: 2}}, "must have strings for keys, got 1"),
+    ],
+)
+def test_attributes_that_are_no_plain_data_are_refused(attributes, message):
+    with pytest.raises(TypeError, match=message):
+        Grid(1, 2, 3, ["sst"], attributes=attributes)

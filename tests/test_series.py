@@ -12,7 +12,7 @@ from darts import TimeSeries, concatenate
 from darts.dataprocessing.transformers import Scaler
 
 from darts_mim.grid import METADATA_KEY, Grid
-from darts_mim.series import frames_to_series, series_to_frames
+from darts_mim.series import frames_to_series, series_to_frames, series_to_times
 
 SIZES = {"B": 2, "T": 5, "C": 3, "H": 4, "W": 6, "S": 7}
 LAT, LON = [10.0, 12.5, 15.0, 17.5], np.arange(6) / 10
@@ -272,6 +272,43 @@ def test_times_in_a_time_zone_keep_their_wall_clock_and_say_so(caplog):
     series = frames_to_series(random_frames(), times=times)
     assert series.start_time() == pd.Timestamp("2016-01-01")
     assert "time zone America/New_York" in caplog.text
+    assert series_to_times(series).equals(times)
+
+
+@pytest.mark.parametrize(
+    "start", ["2016-01-01 00:00+05:30", pd.Timestamp("2016-01-01", tz="Asia/Kolkata"), "2016-01-01"]
+)
+def test_slices_and_what_follows_a_series_have_its_time_zone(start):
+    series = frames_to_series(random_frames(), start=start, freq="h")
+    expected = pd.date_range(start, periods=8, freq="h")
+    assert series_to_times(series[2:]).equals(expected[2:5])
+    following = series.append_values(series.values()[:3])
+    assert series_to_times(following).equals(expected)
+
+
+def test_wall_clock_times_that_a_change_of_clocks_skips_are_refused():
+    start = pd.Timestamp("2026-03-28", tz="Europe/Berlin")
+    series = frames_to_series(random_frames(), start=start, freq="h")
+    following = series.append_values(np.zeros((24, 72)))
+    with pytest.raises(ValueError, match=r"Europe/Berlin, whose clocks change.* in UTC"):
+        series_to_times(following)
+
+
+def test_times_without_a_zone_and_integers_are_given_back_as_they_are():
+    assert series_to_times(frames_to_series(random_frames())).equals(pd.RangeIndex(5))
+    assert series_to_times(frames_to_series(random_frames(), start=3, freq=2))[1] == 5
+
+
+def test_attributes_travel_with_a_series_beside_the_time_zone():
+    series = frames_to_series(
+        random_frames(),
+        start=pd.Timestamp("2016-01-01", tz="UTC"),
+        freq="h",
+        attributes={"channel_0": {"units": "mm/h"}, "time": {"long_name": "hour"}},
+    )
+    grid = Grid.from_series(series[1:3] * 2)
+    assert grid.label("channel_0") == "channel_0 [mm/h]"
+    assert dict(grid.attributes_of("time")) == {"long_name": "hour", "time_zone": "UTC"}
 
 
 # Darts 0.48 counts the steps of a slice with a check that pandas 3 calls deprecated.

@@ -1,0 +1,179 @@
+"""Checks of what a grid is made of.
+
+Letters for shapes: C channels, H height (rows), W width (columns).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from numbers import Integral
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def checked_size(name: str, size: object) -> int:
+    """Return one of the sizes of a frame, an integer of at least 1."""
+    if isinstance(size, bool) or not isinstance(size, Integral):
+        raise TypeError(
+            f"`{name}` must be an integer, got {size!r} of type {type(size).__name__}; "
+            "pass a whole number of at least 1"
+        )
+    if size < 1:
+        raise ValueError(f"`{name}={size}` must be at least 1; pass the size of one frame")
+    return int(size)
+
+
+def checked_names(names: Any, channels: int) -> tuple[str, ...]:
+    """Return a unique name for each channel."""
+    if names is None:
+        return tuple(f"channel_{channel}" for channel in range(channels))
+    if isinstance(names, str):
+        raise TypeError(
+            f"`channel_names` must be a sequence of strings, got the single string {names!r}; "
+            f"pass [{names!r}]"
+        )
+    names = tuple(names)
+    if not all(isinstance(name, str) and name for name in names):
+        raise TypeError(
+            f"`channel_names` must be strings that are not empty, got {list(names)!r}; "
+            "pass for example [str(name) for name in names]"
+        )
+    if len(names) != channels:
+        raise ValueError(
+            f"`channel_names` must hold one name for each of {counted(channels, 'channel')}, got "
+            f"{len(names)}: {list(names)!r}; check the names, and which axis holds the channels"
+        )
+    if len(set(names)) != channels:
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"`channel_names` must be unique, got {doubled} more than once; rename the channels"
+        )
+    return tuple(str(name) for name in names)
+
+
+def checked_coordinates(
+    coordinates: Any, height: int, width: int
+) -> Mapping[str, NDArray[np.float64]] | None:
+    """Return the coordinates of the rows (H,) and of the columns (W,), read-only."""
+    if coordinates is None:
+        return None
+    if not isinstance(coordinates, Mapping) or not all(isinstance(key, str) for key in coordinates):
+        raise TypeError(
+            f"`coordinates` must map two names to values, got {coordinates!r:.120}; pass for "
+            'example {"lat": latitudes, "lon": longitudes}'
+        )
+    if len(coordinates) != 2:
+        raise ValueError(
+            f"`coordinates` must have exactly two entries, rows then columns, got "
+            f"{list(coordinates)}; leave out others, or put them into the series' metadata"
+        )
+    held: dict[str, NDArray[np.float64]] = {}
+    for (name, given), axis, size in zip(
+        coordinates.items(), ("rows", "columns"), (height, width), strict=True
+    ):
+        values = np.asarray(given)
+        if not (
+            np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)
+        ):
+            raise TypeError(
+                f"`coordinates[{name!r}]` must be numbers, got dtype {values.dtype}; number the "
+                f"{axis}, or leave the coordinates out"
+            )
+        if values.shape != (size,):
+            raise ValueError(
+                f"`coordinates[{name!r}]` must give the {axis}: expected shape ({size},), got "
+                f"{values.shape}; the first entry is for the rows, the second for the columns"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"`coordinates[{name!r}]` must be finite, got NaN or infinity; number the {axis}, "
+                "or leave the coordinates out"
+            )
+        held[name] = values.astype(np.float64)
+        held[name].flags.writeable = False
+    return MappingProxyType(held)
+
+
+def checked_mask(mask: ArrayLike | None, height: int, width: int) -> NDArray[np.bool_] | None:
+    """Return the mask (H, W), read-only."""
+    if mask is None:
+        return None
+    held = np.array(mask)
+    if held.dtype != np.bool_:
+        raise TypeError(
+            f"`mask` must be boolean, True where the grid is observed, got dtype {held.dtype}; "
+            "compare first, for example `mask > 0`"
+        )
+    if held.shape != (height, width):
+        raise ValueError(
+            f"`mask` must have the shape of a frame without its channels, ({height}, {width}), "
+            f"got {held.shape}; pass one mask for all frames and channels"
+        )
+    if not held.any():
+        raise ValueError(
+            "`mask` must be True in at least one cell, got none; it is True where the grid is "
+            "observed: pass `~mask` if yours marks what is missing"
+        )
+    held.flags.writeable = False
+    return held
+
+
+def unpacked_mask(text: str, height: int, width: int) -> NDArray[np.bool_]:
+    """Read the mask (H, W) from the text that a grid's metadata hold."""
+    try:
+        bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except binascii.Error as error:
+        raise ValueError(f"its mask is not base64 text ({error})") from error
+    if len(bits) != -(-height * width // 8):
+        raise ValueError(f"its mask holds {len(bits)} bytes, which is no {height}x{width} mask")
+    return np.unpackbits(bits, count=height * width).reshape(height, width).astype(np.bool_)
+
+
+def checked_attributes(attributes: Any) -> Mapping[str, Mapping[str, Any]] | None:
+    """Return attributes by name, as plain data that nobody else holds."""
+    if attributes is None:
+        return None
+    if not isinstance(attributes, Mapping):
+        raise TypeError(
+            f"`attributes` must map names to mappings, got {type(attributes).__name__}; pass for "
+            'example {"sst": {"units": "degC"}}'
+        )
+    held = {}
+    for name, given in attributes.items():
+        if not isinstance(name, str) or not isinstance(given, Mapping):
+            raise TypeError(
+                f"`attributes[{name!r}]` must be a mapping under the name of a channel or of a "
+                f'coordinate, "time" or "global", got {type(given).__name__}; pass for example '
+                '{"sst": {"units": "degC"}}'
+            )
+        held[name] = MappingProxyType(_plain(given, f"attributes[{name!r}]"))
+    return MappingProxyType(held)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return a copy of numbers, strings, lists and mappings, with NumPy's values as Python's."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"`{where}` must have strings for keys, got {key!r}; name it")
+        return {key: _plain(each, f"{where}[{key!r}]") for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(each, where) for each in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(
+        f"`{where}` must be plain data (numbers, strings, lists and mappings of them), got "
+        f"{value!r:.80} of type {type(value).__name__}; write it as a string"
+    )
