@@ -15,9 +15,6 @@ import json
 import logging
 import multiprocessing
 import re
-import shlex
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,9 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import darts
 import numpy as np
 import torch
+from origin import describe_origin
 
 from darts_mim import MIMModel, frame_mse, frames_to_series
 from darts_mim.backtesting import stream_backtest
@@ -161,12 +158,8 @@ def main() -> None:
         context = multiprocessing.get_context("spawn")
         with context.Pool(1, maxtasksperchild=1) as pool:
             rows = pool.map(partial(measure, archive=archive), TASKS, chunksize=1)
-    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=False)
     record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": commit.stdout.strip() or "unknown",
-        "versions": {"torch": torch.__version__, "darts": darts.__version__},
+        **describe_origin(),
         "archive_mib": length * FRAME_MIB,
         "frame": FRAME,
         "frame_mib": FRAME_MIB,

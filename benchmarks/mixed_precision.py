@@ -11,16 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
+from origin import describe_origin
 
 from darts_mim import MIMModel, ScheduledSampling, frames_to_series
 from darts_mim.datasets import ClipTrainingDataset, MovingDigits, load_bundled_digits
@@ -54,8 +51,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+    origin = describe_origin()
     losses = Losses()
     model = MIMModel(
         CONTEXT,
@@ -82,13 +78,10 @@ def main() -> None:
     forecast = model.predict(n=2 * HORIZON, series=history)
     weights = [weight.detach() for weight in model.model.parameters()]
     record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": commit or "unknown",
+        **origin,
         "seed": arguments.seed,
         "precision": str(model.trainer.precision),
         "device": str(next(model.model.parameters()).device),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
         "steps": len(losses.values),
         "seconds": round(seconds, 1),
         "finite losses": sum(map(math.isfinite, losses.values)),

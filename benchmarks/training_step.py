@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +18,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+from origin import describe_origin
 
 from darts_mim.nn import MIMNetwork
 
@@ -97,15 +95,10 @@ def main() -> None:
         name: {"seconds": round(seconds, 3), "times faster": round(first / seconds, 2)}
         for name, seconds in medians.items()
     }
-    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=False)
     record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "commit": commit.stdout.strip() or "unknown",
+        **describe_origin(),
         "setting": arguments.setting,
         "device": arguments.device,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
         "rounds": arguments.rounds,
     }
     print(json.dumps({**record, "steps": table}, indent=1))

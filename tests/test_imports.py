@@ -1,0 +1,84 @@
+"""What importing the package costs, and what it can do without."""
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import darts_mim
+from darts_mim import adapters
+from darts_mim._optional import import_optional
+
+BLOCKED = """
+import importlib.abc, sys
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+EXTRAS = ("flow", "onnx", "video", "xarray")
+
+
+def optional_packages():
+    """Return the packages that only the extras install, which are named like their modules."""
+    requirements = map(Requirement, importlib.metadata.requires("darts-mim"))
+    named = [each for each in requirements if each.marker is not None]
+    packages = {
+        each.name for each in named for extra in EXTRAS if each.marker.evaluate({"extra": extra})
+    }
+    assert packages >= {"av", "cftime", "dask", "h5netcdf", "h5py", "onnx", "zarr"}
+    return sorted(packages)
+
+
+def run(code):
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_the_package_and_its_adapters_import_without_any_extra():
+    names = [f"darts_mim.adapters.{name}" for name in ("flow", "trips", "video", "xarray")]
+    names += ["darts_mim", "darts_mim.diagnostics", "darts_mim.plotting", "darts_mim.presets"]
+    lines = [BLOCKED.format(blocked=optional_packages()), *(f"import {name}" for name in names)]
+    run("\n".join(lines))
+
+
+def test_importing_the_package_brings_in_little_that_darts_does_not():
+    modules = "\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
+    before, after = (
+        set(json.loads(run(statement + modules).splitlines()[-1]))
+        for statement in ("from darts.models import TiDEModel", "import darts_mim")
+    )
+    added = {name.split(".")[0] for name in after - before}
+    assert added <= {"darts_mim", "lazy_loader", "skimage", "sklearn"}
+
+
+def test_all_public_names_are_there():
+    for module in (darts_mim, adapters):
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+    assert set(dir(adapters)) >= set(adapters.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'from_csv'"):
+        adapters.from_csv  # noqa: B018
+
+
+def test_a_missing_package_names_the_extra_that_installs_it():
+    with pytest.raises(ImportError, match=r"'no_such_package'.*pip install 'darts-mim\[video\]'"):
+        import_optional("no_such_package", extra="video")
+
+
+def test_every_extra_that_an_error_names_exists():
+    package = Path(darts_mim.__file__).parent
+    named = set()
+    for path in package.rglob("*.py"):
+        named |= set(re.findall(r"""import_optional\([^)]*?["'](\w+)["']\)""", path.read_text()))
+    provided = importlib.metadata.metadata("darts-mim").get_all("Provides-Extra")
+    assert named <= set(provided)
