@@ -7,7 +7,7 @@ from darts_mim.models import MIMModel
 from darts_mim.nn.sampling import ScheduledSampling
 from darts_mim.protocols import protocol
 from darts_mim.scaler import GridScaler
-from darts_mim.series import frames_to_series, series_to_frames
+from darts_mim.series import frames_to_series, series_to_frames, series_to_times
 
 __all__ = [
     "Grid",
@@ -22,5 +22,6 @@ __all__ = [
     "frames_to_series",
     "protocol",
     "series_to_frames",
+    "series_to_times",
     "stream_backtest",
 ]
