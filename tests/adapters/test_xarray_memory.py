@@ -1,0 +1,246 @@
+"""Data larger than memory: never loaded whole, written into one file that appears whole."""
+
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from darts_mim import Grid
+from darts_mim.adapters import from_xarray, to_xarray
+
+MIB = 2**20
+
+
+class Ledger:
+    """Counts the bytes of blocks that are alive at the same time."""
+
+    def __init__(self) -> None:
+        self.alive = self.most = self.total = 0
+        self.lock = threading.Lock()
+
+    def block(self, block_info: Any = None) -> np.ndarray:
+        shape = block_info[None]["chunk-shape"]
+        values = np.full(shape, sum(block_info[None]["chunk-location"]), np.float32)
+        with self.lock:
+            self.alive += values.nbytes
+            self.total += values.nbytes
+            self.most = max(self.most, self.alive)
+        weakref.finalize(values, self.release, values.nbytes)
+        return values
+
+    def release(self, size: int) -> None:
+        with self.lock:
+            self.alive -= size
+
+
+def lazy(ledger: Ledger, chunks: tuple[int, int, int], t: int = 2048) -> xr.DataArray:
+    """Fields of 64 x 128 cells in float32, 32 KiB a frame, none of which is there yet."""
+    shape = (t, 64, 128)
+    whole = da.core.normalize_chunks(chunks, shape)
+    values = da.map_blocks(ledger.block, chunks=whole, dtype=np.float32)
+    times = pd.date_range("2000-01-01", periods=t, freq="h")
+    return xr.DataArray(values, dims=("time", "y", "x"), coords={"time": times}, name="rain")
+
+
+@pytest.mark.parametrize("chunks", [(8, 64, 128), (100, 64, 128), (2048, 8, 16), (500, 30, 50)])
+def test_no_more_than_a_stretch_is_ever_computed(
+    tmp_path: Path, chunks: tuple[int, int, int]
+) -> None:
+    ledger = Ledger()
+    data = lazy(ledger, chunks)
+    series = from_xarray(data, cache=tmp_path, progress=False)
+    assert ledger.total == data.nbytes == 64 * MIB, "each block is computed once"
+    assert ledger.most <= 8 * MIB
+    values = series.all_values(copy=False)
+    assert isinstance(values, np.memmap)
+    expected = data.to_numpy().reshape(2048, -1)
+    np.testing.assert_array_equal(values[:, :, 0], expected)
+
+
+def fields(t: int = 40) -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    values = {name: rng.random((t, 5, 7)).astype(np.float32) for name in ("rain", "heat")}
+    for each in values.values():
+        each[:, 0, 1] = np.nan
+    return xr.Dataset(
+        {name: (("time", "lat", "lon"), each, {"units": "1"}) for name, each in values.items()},
+        {
+            "time": pd.date_range("2000-01-01", periods=t, freq="h"),
+            "lat": np.linspace(50, 40, 5),
+            "lon": np.linspace(0, 12, 7),
+        },
+    )
+
+
+def only_file(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_chunks_in_memory_and_in_a_file_give_the_same_series(tmp_path: Path) -> None:
+    data = fields()
+    mapped = from_xarray(data.chunk(time=7, lat=2), cache=tmp_path, progress=False)
+    assert mapped == from_xarray(data)
+    assert Grid.from_series(mapped).mask.sum() == 34
+    xr.testing.assert_identical(to_xarray(mapped), data)
+    np.testing.assert_array_equal(
+        np.load(only_file(tmp_path)), np.stack([data.rain, data.heat], axis=1)
+    )
+
+
+def test_samples_and_gaps_go_into_the_file(tmp_path: Path) -> None:
+    data = fields().rain.expand_dims(member=3, axis=2) * xr.DataArray(
+        [1.0, 2.0, 3.0], dims="member"
+    )
+    data = data.isel(time=[0, 1, 2, 5, 6]).astype(np.float32)
+    options: dict[str, Any] = {"sample": "member", "freq": "h"}
+    mapped = from_xarray(data.chunk(member=2), cache=tmp_path, progress=False, **options)
+    assert mapped == from_xarray(data, **options)
+    assert mapped.shape == (7, 35, 3)
+    assert np.isnan(mapped.all_values()[3:5]).all()
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "zarr"])
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_files_are_read_a_stretch_at_a_time(tmp_path: Path, engine: Any, chunks: Any) -> None:
+    data, path = fields(), tmp_path / "fields"
+    if engine == "zarr":
+        data.to_zarr(path, consolidated=False)
+        opened = xr.open_dataset(path, engine=engine, chunks=chunks, consolidated=False)
+    else:
+        data.to_netcdf(path, engine=engine)
+        opened = xr.open_dataset(path, engine=engine, chunks=chunks)
+    with opened:
+        series = from_xarray(opened, cache=tmp_path / "cache", progress=False)
+    assert isinstance(series.all_values(copy=False), np.memmap)
+    assert Grid.from_series(series) == Grid.from_series(from_xarray(data))
+    xr.testing.assert_identical(to_xarray(series), data)
+
+
+def test_chunks_without_a_cache_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'rain', 'heat'.*pass a folder as `cache`.*data.load()"):
+        from_xarray(fields().chunk(time=7))
+
+
+def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
+    data = fields()
+    data.heat[33, 2, 3] = np.inf
+    with pytest.raises(ValueError, match=r"infinity in 'heat' at 2000-01-02 09:00:00, row 2 and c"):
+        from_xarray(data.chunk(time=7), cache=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_call_writes_the_file_anew(tmp_path: Path) -> None:
+    data = fields()
+    first = from_xarray(data.chunk(), cache=tmp_path, progress=False)
+    second = from_xarray((data * 2).chunk(), cache=tmp_path, progress=False)
+    only_file(tmp_path)
+    assert second == from_xarray(data * 2)
+    if sys.platform != "win32":
+        assert first == from_xarray(data), "what was mapped before stays as it was"
+
+
+def test_a_file_is_taken_where_asked(tmp_path: Path) -> None:
+    ledger, options = Ledger(), {"cache": tmp_path, "progress": False}
+    data = lazy(ledger, (100, 64, 128), t=300)
+    first = from_xarray(data, reuse=True, **options)
+    written, total = only_file(tmp_path).stat().st_mtime_ns, ledger.total
+    again = from_xarray(data, reuse=True, **options)
+    assert again == first
+    assert only_file(tmp_path).stat().st_mtime_ns == written
+    assert ledger.total - total == data.nbytes, "only the chunks of the three frames are read"
+
+
+@pytest.mark.parametrize("changed", [0, 20, 39])
+def test_a_file_of_other_values_is_not_taken(tmp_path: Path, changed: int) -> None:
+    data, options = fields(), {"cache": tmp_path, "progress": False}
+    from_xarray(data.chunk(), **options)
+    data.heat[changed, 1, 1] += 1
+    with pytest.raises(ValueError, match=r"`cache` holds '.*' with other values of 'heat' at 2000"):
+        from_xarray(data.chunk(), reuse=True, **options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.isel(time=slice(1, None)),
+        lambda data: data.rename(heat="cold"),
+        lambda data: data.assign_coords(lat=data.lat + 1),
+        lambda data: data[["heat", "rain"]],
+    ],
+)
+def test_other_data_have_a_file_of_their_own(tmp_path: Path, change: Any) -> None:
+    options: dict[str, Any] = {"cache": tmp_path, "progress": False, "reuse": True}
+    from_xarray(fields(), **options)
+    other = change(fields())
+    assert from_xarray(other, **options) == from_xarray(other)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match=r"`cache='.*'` has room for 0.0 GiB, but the frames need"):
+        from_xarray(fields(), cache=tmp_path)
+
+
+def test_a_cache_must_be_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(NotADirectoryError, match="must be a folder, got a file"):
+        from_xarray(fields(), cache=path)
+    with pytest.raises(ValueError, match="takes a file from `cache`, but there is none"):
+        from_xarray(fields(), reuse=True)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_is_shown_where_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: bool
+) -> None:
+    from_xarray(fields().chunk(), cache=tmp_path, progress=progress)
+    assert ("100%" in capsys.readouterr().err) == progress
+
+
+SCRIPT = """
+import re, resource, sys
+from pathlib import Path
+import xarray as xr
+from darts_mim.adapters import from_xarray, to_xarray
+
+store, cache, bound = sys.argv[1], sys.argv[2], int(sys.argv[3])
+data = xr.open_zarr(store, consolidated=False)
+few = data.isel(time=slice(64)).load()
+to_xarray(from_xarray(few.chunk(time=16), cache=cache, progress=False))  # imports what is late
+used = int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + bound,) * 2)
+series = from_xarray(data, cache=cache, progress=False)
+back = to_xarray(series)
+print(series.shape, back.sizes, float(back.rain[-1].mean()))
+try:
+    data.load()
+except MemoryError:
+    print("the limit stops loading it")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit counts what Linux counts")
+def test_an_archive_four_times_the_memory_becomes_a_series(tmp_path: Path) -> None:
+    data = lazy(Ledger(), (64, 64, 128), t=12288)  # 384 MiB
+    archive, cache = tmp_path / "archive.zarr", tmp_path / "cache"
+    data.to_dataset().to_zarr(archive, consolidated=False)
+    command = [sys.executable, "-c", SCRIPT, str(archive), str(cache), str(96 * MIB)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines() == [
+        "(12288, 8192, 1) Frozen({'time': 12288, 'y': 64, 'x': 128}) 191.0",
+        "the limit stops loading it",
+    ]
