@@ -1,12 +1,21 @@
-"""Pictures of forecasts: strips of frames, error curves, animations.
+"""Pictures of forecasts: frames, errors over the horizon, uncertainty, gates, animations.
 
 Series come in, figures go out. The figures are ``matplotlib.figure.Figure`` objects of their
 own, outside pyplot: nothing opens a window, nothing has to be closed, and a notebook shows them.
 """
 
-from darts_mim.plotting.animation import save_animation
-from darts_mim.plotting.curve import plot_error_curve
+from darts_mim.plotting.animation import animate
 from darts_mim.plotting.files import save_figure
-from darts_mim.plotting.strip import plot_strip
+from darts_mim.plotting.frames import plot_frames
+from darts_mim.plotting.gates import plot_gates
+from darts_mim.plotting.horizon import plot_horizon_error
+from darts_mim.plotting.uncertainty import plot_uncertainty
 
-__all__ = ["plot_error_curve", "plot_strip", "save_animation", "save_figure"]
+__all__ = [
+    "animate",
+    "plot_frames",
+    "plot_gates",
+    "plot_horizon_error",
+    "plot_uncertainty",
+    "save_figure",
+]

@@ -1,12 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Figures as files."""
 
 import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+from darts_mim.files import whole_file
 
 
 def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 150.0) -> Path:
@@ -34,8 +33,8 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 15
 
     Examples
     --------
-    >>> from darts_mim.plotting import plot_error_curve
-    >>> save_figure("curve.png", plot_error_curve({"MIM": [1.0, 2.0]})).name
+    >>> from darts_mim.plotting import plot_horizon_error
+    >>> save_figure("curve.png", plot_horizon_error({"MIM": [1.0, 2.0]})).name
     'curve.png'
     """
     target = Path(path)
@@ -48,15 +47,3 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 15
     with whole_file(target) as draft:
         figure.savefig(draft, dpi=dpi)
     return target
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """Give a draft beside `target` that replaces it when all went well, and vanishes if not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex}{target.suffix}")
-    try:
-        yield draft
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,0 +1,280 @@
+"""What the memories of a fitted model do: how much of them its gates keep.
+
+In the equations t is the time step, l the layer, C a cell state and T the output of MIM-S.
+
+Legend: H height, W width.
+
+References
+----------
+.. [1] Y. Wang, J. Zhang, H. Zhu, M. Long, J. Wang, P. S. Yu, "Memory In Memory: A Predictive
+   Neural Network for Learning Higher-Order Non-Stationarity from Spatiotemporal Dynamics",
+   CVPR 2019, section 4.3 and figure 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from darts import TimeSeries
+from torch import Tensor, nn
+
+from darts_mim.models.base import GridForecastingModel
+from darts_mim.models.module import GridForecastingModule
+from darts_mim.nn.cells import MIMBlock, STLSTMCell
+from darts_mim.nn.patches import fold_patches
+
+__all__ = ["GateSaturation", "gate_saturation"]
+
+
+@dataclass(frozen=True, eq=False)
+class GateSaturation:
+    """How much of its memory each layer keeps, over time.
+
+    Parameters
+    ----------
+    shares
+        Share in [0, 1] of a layer's elements of which more than the threshold is kept, NaN where
+        there is none to count. A row for each step, by the frame that it reads, counted from the
+        last one of the context: ..., -1, 0 and then, read as they were predicted, 1, 2, ...; a
+        column for each layer, from 1 at the bottom.
+    gates
+        What is counted in each layer: ``"f"``, the forget gate of an ST-LSTM; ``"T / C"``, the
+        output of MIM-S by the cell state that it replaces; or ``""`` for a MIM block without MIM-S,
+        which keeps nothing of its cell state: its column is NaN.
+    threshold
+        What the gate must exceed.
+
+    Examples
+    --------
+    The mean of each layer, over the steps that read the context:
+
+    >>> shares = pd.DataFrame({1: [0.9, 0.7, 0.8], 2: [float("nan"), 0.6, 0.5]}, index=[-1, 0, 1])
+    >>> saturation = GateSaturation(shares, ("f", "T / C"), threshold=0.9)
+    >>> saturation.shares.loc[:0].mean().tolist()
+    [0.8, 0.6]
+    """
+
+    shares: pd.DataFrame
+    gates: tuple[str, ...]
+    threshold: float
+
+
+def gate_saturation(
+    model: GridForecastingModel,
+    series: TimeSeries | Sequence[TimeSeries],
+    threshold: float = 0.9,
+    *,
+    n: int | None = None,
+    past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+    future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+) -> GateSaturation:
+    """Measure how many of a model's forget gates are open, layer by layer and step by step.
+
+    A gate that stays above 0.9 hands its memory on almost unchanged: it is saturated, and learns of
+    no change. The measure is that of the paper's figure 7 [1]_ of this module. In an ST-LSTM it is
+    the forget gate f itself. A MIM block has no forget gate: what it keeps of its cell state
+    C[t-1,l] is the output T[t,l] of MIM-S, and its gate is the quotient T[t,l] / C[t-1,l] of each
+    element. The quotient may be of any sign and size. It is counted as it is: above the threshold
+    where it exceeds it, in particular beyond 1, where MIM-S amplifies; not where it is negative,
+    where MIM-S turns the sign. An element of which C[t-1,l] is exactly zero has no quotient and is
+    left out; at the first step that is all of them.
+
+    The model forecasts as in ``predict``, without dropout and, with a likelihood, feeding back the
+    centre of what it predicts. All series count alike. Where the grid has a mask, elements of which
+    no cell is observed are left out.
+
+    Parameters
+    ----------
+    model
+        A fitted model with recurrent layers, such as ``MIMModel``. It is left as it was.
+    series
+        What to forecast from, at least ``input_chunk_length`` frames.
+    threshold
+        What a gate must exceed to count, in (0, 1).
+    n
+        Number of frames to forecast, by default ``output_chunk_length``.
+    past_covariates, future_covariates
+        As for ``predict``.
+
+    Returns
+    -------
+    GateSaturation
+        The shares, for ``darts_mim.plotting.plot_gates``.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no model of this package, or has no recurrent layers.
+    ValueError
+        If `model` is not fitted or `threshold` out of range, and as ``predict`` does.
+
+    Examples
+    --------
+    >>> from darts_mim import MIMModel, frames_to_series
+    >>> series = frames_to_series(np.random.default_rng(0).random((9, 1, 4, 6), dtype=np.float32))
+    >>> model = MIMModel(
+    ...     input_chunk_length=3,
+    ...     output_chunk_length=2,
+    ...     hidden_channels=(4, 4),
+    ...     kernel_size=3,
+    ...     n_epochs=1,
+    ...     pl_trainer_kwargs={"accelerator": "cpu", "enable_progress_bar": False},
+    ... )
+    >>> saturation = gate_saturation(model.fit(series), series)
+    >>> saturation.gates
+    ('f', 'T / C')
+    >>> saturation.shares.shape, saturation.shares.index.tolist()
+    ((4, 2), [-2, -1, 0, 1])
+    """
+    if not 0.0 < threshold < 1.0:
+        raise ValueError(
+            f"`threshold` must be in (0, 1), got {threshold}; the paper counts gates above 0.9"
+        )
+    with _recording(*_network_of(model), threshold) as recorder:
+        model.predict(
+            model.output_chunk_length if n is None else n,
+            series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            predict_likelihood_parameters=model.likelihood is not None,
+            verbose=False,
+        )
+    shares = recorder.shares
+    steps = pd.RangeIndex(len(shares), name="step") - (model.input_chunk_length - 1)
+    layers = pd.RangeIndex(1, len(recorder.gates) + 1, name="layer")
+    return GateSaturation(pd.DataFrame(shares, steps, layers), recorder.gates, threshold)
+
+
+def _network_of(model: Any) -> tuple[nn.Module, Tensor | None]:
+    """Return a model's network, and where its grid is observed, (H, W)."""
+    if not isinstance(model, GridForecastingModel):
+        raise TypeError(
+            f"`model` must be a model of this package, such as MIMModel, got {type(model).__name__}"
+        )
+    if not model.model_created:
+        raise ValueError("`model` must be fitted; call `model.fit(series)` first")
+    module = cast(GridForecastingModule, model.model)
+    if not _cells(module.network):
+        raise TypeError(
+            f"`model` must have recurrent layers whose gates can be measured, got a "
+            f"{type(model).__name__}"
+        )
+    return module.network, module.mask
+
+
+def _cells(network: nn.Module) -> list[STLSTMCell | MIMBlock]:
+    """Return the layers from the bottom to the top, in which order networks make them."""
+    return [each for each in network.modules() if isinstance(each, STLSTMCell | MIMBlock)]
+
+
+class _Recorder:
+    """Count open gates while a network runs, step by step and layer by layer.
+
+    Parameters
+    ----------
+    network
+        A network of ST-LSTM cells and MIM blocks.
+    mask
+        Where its frames are observed, (H, W); ``None`` for everywhere.
+    threshold
+        What a gate must exceed.
+    """
+
+    def __init__(self, network: nn.Module, mask: Tensor | None, threshold: float) -> None:
+        self.cells = _cells(network)
+        self.threshold = threshold
+        self._observed = None if mask is None else _observed_patches(mask, network)
+        self._step = -1
+        # numbers of open gates and of all that count, by step: (layers, 2)
+        self._counts: list[npt.NDArray[np.int64]] = []
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """What is counted in each layer."""
+        return tuple(_gate_name(cell) for cell in self.cells)
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """The shares of open gates, (steps, layers)."""
+        n_open, n_all = np.moveaxis(np.stack(self._counts), -1, 0)
+        shares = np.full(n_all.shape, np.nan)
+        np.divide(n_open, n_all, out=shares, where=n_all > 0)
+        return shares
+
+    def begin(self, *_: Any) -> None:
+        """Start over with the first step, of another batch."""
+        self._step = -1
+
+    def step(self, *_: Any) -> None:
+        """Go on to the next step."""
+        self._step += 1
+        if self._step == len(self._counts):
+            self._counts.append(np.zeros((len(self.cells), 2), np.int64))
+
+    def of_forget_gate(self, layer: int) -> Callable[..., None]:
+        """Return a hook that counts the forget gate of an ST-LSTM.
+
+        It is computed once more, from what the cell is about to read.
+        """
+
+        def count(cell: STLSTMCell, args: tuple[Any, ...]) -> None:
+            x, _, state = args
+            forget = cell.from_input(x)[2] + cell.from_hidden(state.h)[2]
+            self._count(layer, torch.sigmoid(forget), torch.ones_like(forget, dtype=torch.bool))
+
+        return count
+
+    def of_quotient(self, layer: int) -> Callable[..., None]:
+        """Return a hook that counts what MIM-S gives by the cell state that it reads."""
+
+        def count(_: nn.Module, args: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+            kept, c = output[0].float(), args[1].float()
+            self._count(layer, kept / c, c != 0.0)
+
+        return count
+
+    def _count(self, layer: int, gate: Tensor, is_counted: Tensor) -> None:
+        if self._observed is not None:
+            is_counted = is_counted & self._observed
+        is_open = (gate > self.threshold) & is_counted
+        self._counts[self._step][layer] += np.array([int(is_open.sum()), int(is_counted.sum())])
+
+
+def _gate_name(cell: STLSTMCell | MIMBlock) -> str:
+    if isinstance(cell, STLSTMCell):
+        return "f"
+    return "T / C" if cell.stationary is not None else ""
+
+
+def _observed_patches(mask: Tensor, network: nn.Module) -> Tensor:
+    """Return which patches have a cell that is observed, (1, 1, height, width)."""
+    patches = fold_patches(mask[None, None].float(), cast(int, network.patch_size))
+    return patches.amax(dim=1, keepdim=True) > 0.0
+
+
+@contextmanager
+def _recording(network: nn.Module, mask: Tensor | None, threshold: float) -> Iterator[_Recorder]:
+    """Watch a network while it runs, and leave it as it was."""
+    recorder = _Recorder(network, mask, threshold)
+    first = recorder.cells[0]
+    handles = [
+        network.register_forward_pre_hook(recorder.begin),
+        first.register_forward_pre_hook(recorder.step),
+    ]
+    for layer, cell in enumerate(recorder.cells):
+        if isinstance(cell, STLSTMCell):
+            handles.append(cell.register_forward_pre_hook(recorder.of_forget_gate(layer)))
+        elif cell.stationary is not None:
+            handles.append(cell.stationary.register_forward_hook(recorder.of_quotient(layer)))
+    try:
+        yield recorder
+    finally:
+        for handle in handles:
+            handle.remove()
