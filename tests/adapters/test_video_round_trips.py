@@ -1,0 +1,128 @@
+"""Whatever bytes a series holds, a lossless clip gives them back, frame by frame."""
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from darts_mim import Grid, frames_to_series, series_to_frames
+from darts_mim.adapters import read_frames, read_video, write_gif, write_video
+from darts_mim.adapters.video.rates import Moment, at_rate
+
+PROFILE = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+def clips(channels: st.SearchStrategy[int], most: int = 6) -> st.SearchStrategy[np.ndarray]:
+    """Draw bytes (T, C, H, W)."""
+    sizes = st.tuples(st.integers(1, 5), channels, st.integers(1, most), st.integers(1, most))
+    return arrays.arrays(np.uint8, sizes, elements=st.integers(0, 255))
+
+
+COLOURS, GREY = clips(st.sampled_from([1, 3])), clips(st.just(1))
+RATES = st.one_of(
+    st.integers(1, 240),
+    st.integers(1, 240).map(lambda rate: rate * 1000 / 1001),
+    st.floats(0.01, 200).map(lambda rate: round(rate, 2)),
+)
+
+
+def in_bytes(series) -> np.ndarray:
+    return np.rint(series_to_frames(series) * 255).astype(np.uint8)
+
+
+@PROFILE
+@given(st.lists(COLOURS, min_size=1, max_size=3), RATES)
+def test_lossless_clips_give_bytes_and_rate_back(drawn: list[np.ndarray], fps: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        written = [frames_to_series(frames / np.float32(255)) for frames in drawn]
+        paths = [
+            write_video(Path(folder) / f"{n}.mkv", series, fps=fps)
+            for n, series in enumerate(written)
+        ]
+        read = read_video(paths)
+    for frames, before, after in zip(drawn, written, read, strict=True):
+        np.testing.assert_array_equal(in_bytes(after), frames)
+        np.testing.assert_array_equal(after.values(), before.values())
+        rate = Grid.from_series(after).attributes_of("time")["frames_per_second"]
+        assert abs(rate - fps) <= 1e-6 * fps  # kept in whole nanoseconds
+
+
+@PROFILE
+@given(COLOURS, st.data())
+def test_a_clip_of_a_clip_is_the_clip(drawn: np.ndarray, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(drawn) - 1))
+    stop = data.draw(st.integers(start + 1, len(drawn)))
+    with tempfile.TemporaryDirectory() as folder:
+        first = write_video(
+            Path(folder) / "a.mkv", frames_to_series(drawn / np.float32(255)), fps=25
+        )
+        series = read_video(first)
+        second = write_video(Path(folder) / "b.mkv", series[start:stop])
+        again = read_video(second)
+        part = read_video(first, start_frame=start, stop_frame=stop)
+        same_rate = read_video(first, fps=25)
+    np.testing.assert_array_equal(again.values(), series[start:stop].values())
+    assert part == series[start:stop]
+    assert same_rate == series
+
+
+@PROFILE
+@given(GREY, st.sampled_from([1, 4, 10, 25, 50]))
+def test_a_grey_gif_gives_bytes_back_at_its_rate(drawn: np.ndarray, fps: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        series = frames_to_series(drawn / np.float32(255))
+        path = write_gif(Path(folder) / "a.gif", series, fps=fps)
+        read = read_video(path, grey=True, fps=fps)
+    np.testing.assert_array_equal(in_bytes(read), drawn)
+
+
+@PROFILE
+@given(
+    st.sampled_from([np.uint8, np.uint16]).flatmap(
+        lambda dtype: arrays.arrays(dtype, st.tuples(*[st.integers(1, 6)] * 3))
+    ),
+    st.sampled_from(["png", "tif"]),
+)
+def test_a_folder_of_images_gives_its_numbers_back(drawn: np.ndarray, ending: str) -> None:
+    peak = np.iinfo(drawn.dtype).max
+    with tempfile.TemporaryDirectory() as folder:
+        for number, frame in enumerate(drawn):
+            Image.fromarray(frame).save(Path(folder) / f"{number}.{ending}")
+        read = read_frames(folder, dtype=np.float64)
+    np.testing.assert_array_equal(np.rint(series_to_frames(read)[:, 0] * peak), drawn)
+
+
+@PROFILE
+@given(
+    st.lists(st.integers(1, 400), min_size=1, max_size=8),
+    st.fractions(min_value="1/2", max_value=60),
+)
+def test_at_a_new_rate_every_frame_is_the_one_shown_then(
+    durations: list[int], fps: Fraction
+) -> None:
+    tick = Fraction(1, 100)
+    ends = np.cumsum(durations).tolist()
+    starts = [0, *ends[:-1]]
+    moments = [
+        Moment(n, start * tick, length * tick)
+        for n, (start, length) in enumerate(zip(starts, durations, strict=True))
+    ]
+    made = [moment.frame for moment in at_rate(moments, fps, tick, None, Path("a.mkv"))]
+    for k, frame in enumerate(made):
+        # shown at k / fps, to half a tick: their times are rounded to ticks
+        at = k / fps / tick
+        assert starts[frame] < at + Fraction(1, 2)
+        assert at + Fraction(1, 2) <= ends[frame] or frame == len(durations) - 1
+    assert (
+        abs(len(made) - ends[-1] * tick * fps) <= Fraction(1, 2)
+        or len(made) == 1
+        or (
+            # the last frame is too short to be shown
+            made[-1] < len(durations) - 1
+        )
+    )

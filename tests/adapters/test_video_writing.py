@@ -1,0 +1,289 @@
+"""What is written shows the series: in players, in browsers, and when it is read again."""
+
+import logging
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from darts import TimeSeries
+from PIL import Image, ImageSequence
+
+from darts_mim import Grid, frames_to_series, series_to_frames
+from darts_mim.adapters import read_video, write_gif, write_video
+from tests.adapters.video_clips import encode, levels, moving_frames
+
+
+@pytest.fixture
+def colours() -> TimeSeries:
+    """Eight frames of 32 rows and 48 columns in colours, of bytes."""
+    return frames_to_series(np.stack(moving_frames(8)) / np.float32(255), layout="THWC")
+
+
+def uniform(values, **options) -> TimeSeries:
+    """Make frames of 4 rows and 6 columns, each of one value."""
+    frames = np.broadcast_to(np.reshape(values, (-1, 1, 1, 1)), (len(values), 1, 4, 6))
+    return frames_to_series(frames.astype(np.float32), **options)
+
+
+def stream_of(path: Path) -> dict:
+    with av.open(str(path)) as container:
+        (stream,) = container.streams
+        return {
+            "codec": stream.codec_context.name,
+            "pixels": stream.codec_context.pix_fmt,
+            "size": (stream.codec_context.height, stream.codec_context.width),
+            "frames": sum(1 for _ in container.decode(stream)),
+            "seconds": float(container.duration / 1e6),
+            "colours": (stream.codec_context.colorspace, stream.codec_context.color_range),
+        }
+
+
+def pictures_of(path: Path) -> tuple[list[np.ndarray], list[int]]:
+    with Image.open(path) as image:
+        frames = [(f.convert("RGB"), f.info["duration"]) for f in ImageSequence.Iterator(image)]
+    return [np.asarray(frame) for frame, _ in frames], [duration for _, duration in frames]
+
+
+class TestMP4:
+    def test_it_is_what_players_and_browsers_show(self, colours, tmp_path):
+        path = write_video(tmp_path / "deeper" / "a.mp4", colours, fps=12.5)
+        assert stream_of(path) == {
+            "codec": "h264",
+            "pixels": "yuv420p",
+            "size": (32, 48),
+            "frames": 8,
+            "seconds": 0.64,
+            "colours": (1, 1),  # ITU-R BT.709, in the range of television
+        }
+        data = path.read_bytes()
+        assert data.index(b"moov") < data.index(b"mdat")  # shown before all of it is there
+
+    def test_what_is_seen_is_close(self, tmp_path):
+        y, x = np.mgrid[:32, :48]
+        waves = [0.5 + 0.4 * np.sin(0.1 * x + 0.05 * y + 0.2 * t) for t in range(8)]
+        smooth = frames_to_series(np.stack(waves)[:, None].astype(np.float32))
+        read = read_video(write_video(tmp_path / "a.mp4", smooth, fps=25), grey=True)
+        np.testing.assert_allclose(read.values(), smooth.values(), atol=9 / 255)
+
+    def test_colours_keep_their_hue(self, tmp_path):
+        bars = np.zeros((3, 3, 16, 64), np.float32)
+        colours = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.2, 0.4, 0.6)]
+        for number, colour in enumerate(colours):
+            bars[..., 16 * number : 16 * number + 16] = np.reshape(colour, (3, 1, 1))
+        read = read_video(write_video(tmp_path / "a.mp4", frames_to_series(bars), fps=25))
+        centres = series_to_frames(read)[1, :, 8, 8::16].T
+        np.testing.assert_allclose(centres, colours, atol=6 / 255)
+
+    def test_sides_become_even(self, tmp_path, caplog):
+        frames = np.linspace(0, 1, 5 * 7, dtype=np.float32).reshape(1, 1, 5, 7)
+        with caplog.at_level(logging.WARNING):
+            path = write_video(tmp_path / "a.mp4", frames_to_series(frames), fps=1)
+        assert "Frames of 5 x 7 pixels (height x width) become 6 x 8" in caplog.text
+        read = series_to_frames(read_video(path, grey=True))[0, 0]
+        np.testing.assert_allclose(read, np.pad(frames[0, 0], [(0, 1)] * 2, "edge"), atol=0.06)
+
+    def test_a_cell_may_be_many_pixels(self, tmp_path, caplog):
+        path = write_video(tmp_path / "a.mp4", uniform([0.2, 0.8]), fps=1, scale=10)
+        assert stream_of(path)["size"] == (40, 60)
+        assert caplog.text == ""
+
+    @pytest.mark.parametrize("fps", [1 / 1800, 0.5, 30000 / 1001, 500])
+    def test_any_rate_is_kept(self, tmp_path, fps):
+        for ending in ("mp4", "mkv"):
+            path = write_video(tmp_path / f"a.{ending}", uniform([0, 0.4, 0.8, 1]), fps=fps)
+            series = read_video(path)
+            rate = Grid.from_series(series).attributes_of("time")["frames_per_second"]
+            assert rate == pytest.approx(fps, rel=1e-6)
+            assert len(series) == 4
+
+
+class TestGIF:
+    def test_grey_is_exact(self, tmp_path):
+        frames = np.stack(moving_frames(6))[..., 0]
+        series = frames_to_series(frames / np.float32(255), layout="THW")
+        pictures, durations = pictures_of(write_gif(tmp_path / "a.gif", series, fps=25))
+        np.testing.assert_array_equal(np.stack(pictures)[..., 0], frames)
+        assert durations == [40] * 6
+        assert np.array_equal(read_video(tmp_path / "a.gif", grey=True).values(), series.values())
+
+    def test_colours_are_close(self, tmp_path):
+        y, x = np.mgrid[:32, :48]
+        frame = np.stack([y / 31, x / 47, np.full((32, 48), 0.5)])[None].astype(np.float32)
+        pictures, _ = pictures_of(write_gif(tmp_path / "a.gif", frames_to_series(frame), fps=1))
+        error = np.abs(np.moveaxis(frame[0], 0, -1) * 255 - pictures[0])
+        assert error.mean() < 5
+        assert error.max() < 30
+
+    def test_it_runs_for_ever(self, tmp_path):
+        with Image.open(write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1)) as image:
+            assert image.info["loop"] == 0
+
+    def test_a_rate_that_does_not_divide_100_loses_no_time(self, tmp_path):
+        path = write_gif(tmp_path / "a.gif", uniform(np.arange(60) / 60), fps=30)
+        _, durations = pictures_of(path)
+        assert set(durations) == {30, 40}
+        assert sum(durations) == 2000
+        rate = Grid.from_series(read_video(path)).attributes_of("time")["frames_per_second"]
+        assert rate == pytest.approx(30, rel=0.02)
+
+    def test_frames_that_are_alike_become_one_that_lasts(self, tmp_path):
+        series = uniform([0, 0.5, 0.5, 0.5, 1])
+        path = write_gif(tmp_path / "a.gif", series, fps=10)
+        assert pictures_of(path)[1] == [100, 300, 100]
+        np.testing.assert_allclose(
+            read_video(path, fps=10, grey=True).values(), series.values(), atol=0.5 / 255
+        )
+
+    def test_one_frame(self, tmp_path):
+        path = write_gif(tmp_path / "a.gif", uniform([0.5]), fps=4)
+        with Image.open(path) as image:
+            assert (image.n_frames, image.info["duration"]) == (1, 250)
+
+    def test_time_has_an_end(self, tmp_path):
+        with pytest.raises(ValueError, match="last longer than the 655 s that a GIF can count"):
+            write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1 / 1000)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [write_video, write_gif])
+class TestBoth:
+    """What holds for clips and GIFs."""
+
+    @pytest.fixture
+    def path(self, tmp_path, write) -> Path:
+        return tmp_path / ("a.gif" if write is write_gif else "a.mkv")
+
+    def read(self, path: Path) -> np.ndarray:
+        """Return the first pixel of each frame as bytes (T, C)."""
+        frames = series_to_frames(read_video(path))[..., 0, 0]
+        return np.rint(frames * 255).astype(int)
+
+    def test_the_rate_is_that_of_the_clip(self, write, path, tmp_path):
+        clip = encode(tmp_path / "clip.mkv", levels(6), "ffv1", "bgr0")
+        series = read_video(clip, grey=True)
+        write(path, series[2:5] * 1.5)
+        rate = Grid.from_series(read_video(path)).attributes_of("time")["frames_per_second"]
+        assert rate == 25
+
+    def test_without_one_it_is_asked_for(self, write, path):
+        with pytest.raises(ValueError, match="`fps` must say how many frames to show a second"):
+            write(path, uniform([0, 1]))
+
+    @pytest.mark.parametrize("fps", [501, 0, -1, float("inf")])
+    def test_impossible_rates_are_refused(self, write, path, fps):
+        with pytest.raises(ValueError, match=f"`fps={fps}` must be"):
+            write(path, uniform([0, 1]), fps=fps)
+
+    def test_values_have_a_range(self, write, path):
+        write(path, uniform([-20, -5, 10]), fps=1, vmin=-20, vmax=10)
+        assert self.read(path)[:, 0].tolist() == [0, 128, 255]
+
+    def test_what_lies_outside_is_cut_off_with_a_warning(self, write, path, caplog):
+        with caplog.at_level(logging.WARNING):
+            write(path, uniform([-0.5, 0.5, 1.5]), fps=1)
+        assert "Cut off 48 of 72 values that lie outside 0 to 1; pass `vmin`" in caplog.text
+        assert self.read(path)[:, 0].tolist() == [0, 128, 255]
+
+    def test_a_range_that_is_given_is_meant(self, write, path, caplog):
+        write(path, uniform([-0.5, 0.5, 1.5]), fps=1, vmin=0, vmax=1)
+        assert caplog.text == ""
+        assert self.read(path)[:, 0].tolist() == [0, 128, 255]
+
+    def test_what_rounds_to_the_range_lies_in_it(self, write, path, caplog):
+        write(path, uniform([-0.001, 1.001]), fps=1)
+        assert caplog.text == ""
+
+    def test_missing_cells_are_black(self, write, path):
+        series = uniform([0.5, 0.8], mask=np.arange(24).reshape(4, 6) > 0)
+        write(path, series, fps=1)
+        assert self.read(path)[:, 0].tolist() == [0, 0]
+        write(path, uniform([np.nan, 0.8]), fps=1)
+        assert self.read(path)[:, 0].tolist() == [0, 204]
+
+    def test_missing_cells_are_grey_on_a_colour_map(self, write, path):
+        write(path, uniform([np.nan, 0, 1]), fps=1, cmap="viridis")
+        np.testing.assert_allclose(
+            self.read(path), [[217, 217, 217], [68, 1, 84], [253, 231, 36]], atol=1
+        )
+
+    def test_of_samples_the_median_is_drawn(self, write, path):
+        samples = np.array([0.1, 0.2, 0.9], np.float32)
+        frames = np.broadcast_to(samples, (2, 1, 4, 6, 3))
+        write(path, frames_to_series(frames, layout="TCHWS"), fps=1)
+        assert self.read(path)[0, 0] == 51
+
+    def test_one_of_many_channels_is_chosen(self, write, path):
+        frames = np.zeros((2, 2, 4, 6), np.float32)
+        frames[0, 1] = 0.6
+        series = frames_to_series(frames, channel_names=["inflow", "outflow"])
+        with pytest.raises(ValueError, match=r"must have one channel.*example channel='inflow'"):
+            write(path, series, fps=1)
+        for channel in ("outflow", 1, np.int64(1)):
+            write(path, series, fps=1, channel=channel)
+            assert self.read(path)[:, 0].tolist() == [153, 0]
+        for channel in ("speed", 2, -1):
+            with pytest.raises(ValueError, match=r"`channel` must be a number in 0\.\.1 or a name"):
+                write(path, series, fps=1, channel=channel)
+
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"vmin": 1}, ValueError, "`vmin` must be below `vmax` and both finite, got 1 and 1"),
+            ({"vmax": np.nan}, ValueError, "`vmin` must be below `vmax` and both finite"),
+            ({"scale": 0}, ValueError, "`scale=0` must be at least 1"),
+            ({"scale": 1.5}, TypeError, r"`scale` must be an integer, got 1\.5"),
+            ({"cmap": "no map"}, ValueError, "`cmap` must name a colour map of matplotlib, got"),
+            ({"fps": "fast"}, TypeError, "`fps` must be a number of frames per second"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, write, path, arguments, error, message):
+        with pytest.raises(error, match=message):
+            write(path, uniform([0, 1]), **{"fps": 1, **arguments})
+        assert not path.exists()
+
+    def test_a_colour_map_is_for_one_channel(self, write, path, colours):
+        with pytest.raises(ValueError, match="`cmap='magma'` colours a single channel"):
+            write(path, colours, fps=1, cmap="magma")
+
+    @pytest.mark.parametrize("series", [np.zeros((2, 1, 4, 6)), [uniform([0])]])
+    def test_series_alone_are_written(self, write, path, series):
+        with pytest.raises(TypeError, match="`series` must be a TimeSeries, got"):
+            write(path, series, fps=1)
+
+    def test_other_endings_are_refused(self, write, tmp_path):
+        with pytest.raises(ValueError, match=r"`path` must end in .*, got '.*a\.xyz'"):
+            write(tmp_path / "a.xyz", uniform([0]), fps=1)
+
+    def test_a_file_appears_whole_or_not_at_all(self, write, path, monkeypatch):
+        write(path, uniform([0, 1]), fps=1)
+        before = path.read_bytes()
+
+        def fail(*_, **__):
+            raise OSError("no space left")
+
+        monkeypatch.setattr(av.VideoFrame, "from_ndarray", fail, raising=False) if (
+            write is write_video
+        ) else monkeypatch.setattr(Image, "fromarray", fail)
+        with pytest.raises(OSError, match="no space left"):
+            write(path, uniform([1, 0]), fps=1)
+        assert path.read_bytes() == before
+        assert list(path.parent.iterdir()) == [path]
+
+
+def test_without_pyav_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
+        write_video(tmp_path / "a.mp4", uniform([0, 1]), fps=1)
+    assert write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1).exists()
+
+
+def test_without_the_encoder_another_format_is_named(monkeypatch, tmp_path):
+    from darts_mim.adapters.video import writing
+
+    lacking = writing._Format("no_such_codec", {}, "yuv420p", "yuv420p", {})
+    monkeypatch.setitem(writing._FORMATS, ".mp4", lacking)
+    with pytest.raises(ValueError, match="lacks the encoder no_such_codec"):
+        write_video(tmp_path / "a.mp4", uniform([0, 1]), fps=1)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,55 @@
+"""Clips as other programs write them: any codec, any time stamps."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+
+def encode(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    codec: str,
+    pixel_format: str,
+    *,
+    given: str = "rgb24",
+    times: Sequence[int] | None = None,
+    tick: Fraction = Fraction(1, 25),
+    options: dict[str, str] | None = None,
+    tags: dict[str, Any] | None = None,
+) -> Path:
+    """Write frames, each shown from its time on, in ticks; by default 25 a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options or {})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pixel_format
+        stream.codec_context.time_base = tick
+        for name, value in (tags or {}).items():
+            setattr(stream.codec_context, name, value)
+        for number, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format=given).reformat(format=pixel_format)
+            picture.pts = number if times is None else times[number]
+            picture.time_base = tick
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def moving_frames(count: int, height: int = 32, width: int = 48) -> list[np.ndarray]:
+    """Return coloured frames (H, W, 3) of which no two are alike."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    noise = rng.integers(-20, 21, (count, height, width, 3))
+    waves = [127 + 90 * np.sin(0.2 * x + 0.1 * y + 0.3 * t) for t in range(count)]
+    return [
+        np.clip(np.stack([w, 255 - w, np.roll(w, 5, 1)], -1) + n, 0, 255).astype(np.uint8)
+        for w, n in zip(waves, noise, strict=True)
+    ]
+
+
+def levels(count: int, height: int = 16, width: int = 24) -> list[np.ndarray]:
+    """Return grey frames (H, W, 3): frame t holds 10 t."""
+    return [np.full((height, width, 3), 10 * t, np.uint8) for t in range(count)]
