@@ -28,8 +28,9 @@ from darts_mim.models.checks import (
 from darts_mim.models.covariates import CovariateLayout, lay_out, lay_out_inputs
 from darts_mim.models.data import ResumableDataModule
 from darts_mim.models.likelihoods import check_normalisation, check_priors, check_support
+from darts_mim.models.memory import enough_memory
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.models.saving import SavedGridModel
+from darts_mim.models.summarised import SummarisedGridModel
 from darts_mim.nn.checks import checked_integer
 
 logger = get_logger(__name__)
@@ -37,7 +38,7 @@ logger = get_logger(__name__)
 _COVARIATES = ("past_covariates", "future_covariates")
 
 
-class GridForecastingModel(SavedGridModel, ABC):
+class GridForecastingModel(SummarisedGridModel, ABC):
     """Darts model of series whose components are the cells of a grid.
 
     A subclass stores its network's options and implements ``_create_model`` with
@@ -99,23 +100,19 @@ class GridForecastingModel(SavedGridModel, ABC):
         load_best: bool = False,
     ) -> None:
         # counted here: `lr_find` and `scale_batch_size` set training up, but do not train
-        if self.load_ckpt_path is None:
-            module, data = cast(GridForecastingModule, model), cast(ResumableDataModule, datamodule)
-            module.n_fits += 1
-            data.key = module.random_key
-        super()._train(trainer, model, datamodule, load_best)
+        module = cast(GridForecastingModule, model)
+        with enough_memory(self, module, trainer):
+            if self.load_ckpt_path is None:
+                module.n_fits += 1
+                cast(ResumableDataModule, datamodule).key = module.random_key
+            super()._train(trainer, model, datamodule, load_best)
 
     def _accept_datasets(
         self, train_dataset: TorchTrainingDataset, val_dataset: TorchTrainingDataset | None
     ) -> None:
         """Check training data, and take over their grid if the model has none yet."""
         datasets = [train_dataset] if val_dataset is None else [train_dataset, val_dataset]
-        grids = [self._grids_of(dataset) for dataset in datasets]
-        is_settled = self.model_created or self._given_grid
-        expected = self.grid if is_settled else _most_telling(grids[0])
-        for grid in chain(*grids):
-            self._check_grid(grid, expected)
-        layouts = [self._layouts_of(dataset, expected) for dataset in datasets]
+        expected, layouts = self._settle(datasets)
         known_layouts = self._covariate_layouts if self.model_created else layouts[0]
         horizon = self.output_chunk_length if self._requires_training else None
         for dataset, layout in zip(datasets, layouts, strict=True):
@@ -124,6 +121,17 @@ class GridForecastingModel(SavedGridModel, ABC):
             _check_layouts(layout, known_layouts)
             self._check_target(dataset, expected, must_be_observed=dataset is train_dataset)
         self._fitted_grid, self._covariate_layouts = expected, known_layouts
+
+    def _settle(
+        self, datasets: Sequence[Any]
+    ) -> tuple[Grid | None, list[dict[str, CovariateLayout]]]:
+        """Return the one grid of data sets, and the layouts of the covariates of each."""
+        grids = [self._grids_of(dataset) for dataset in datasets]
+        is_settled = self.model_created or self._given_grid
+        expected = self.grid if is_settled else _most_telling(grids[0])
+        for grid in chain(*grids):
+            self._check_grid(grid, expected)
+        return expected, [self._layouts_of(dataset, expected) for dataset in datasets]
 
     def _check_target(
         self, dataset: TorchTrainingDataset, grid: Grid | None, must_be_observed: bool

@@ -115,6 +115,10 @@ class MIMModel(GridForecastingModel):
         default never over the output chunk, which suits short trainings; the paper's
         experiments on Moving MNIST and KTH use ``ScheduledSampling.linear(steps=50_000)``.
         With a likelihood, by default over the output chunk of half of the sequences.
+    recompute
+        Whether training computes the activations of a time step again in the backward pass, rather
+        than to store those of all steps. The loss and the weights are the same; a step takes a
+        fraction of the memory and about a third more time (``summary`` says how much memory).
     use_static_covariates
         Whether to read the static covariates of the target, where it has any.
     grid
@@ -178,6 +182,7 @@ class MIMModel(GridForecastingModel):
         stationary_unit: bool = True,
         dropout: float = 0.0,
         scheduled_sampling: ScheduledSampling | None = None,
+        recompute: bool = False,
         use_static_covariates: bool = True,
         grid: Grid | None = None,
         **kwargs: Any,
@@ -191,6 +196,7 @@ class MIMModel(GridForecastingModel):
             forget_bias=forget_bias,
             nonstationary_unit=nonstationary_unit,
             stationary_unit=stationary_unit,
+            recompute=recompute,
         )
         # Darts compares them as they were given when weights are loaded: (4, 4) is not [4, 4]
         self.model_params.update(self.network_options)

@@ -61,6 +61,13 @@ class GridForecastingModule(RolloutModule, ABC):
         """What training's random choices depend on: the seed, and the number of the fit."""
         return self.seed, self.n_fits
 
+    @property
+    def sampling(self) -> ScheduledSampling | HalfTeacherForced | None:
+        """What draws the frames that training feeds, ``None`` for the context's true ones."""
+        if self.scheduled_sampling is None and self.likelihood is not None:
+            return HalfTeacherForced()
+        return self.scheduled_sampling
+
     def forward(
         self,
         x_in: PLModuleInput,
@@ -116,23 +123,46 @@ class GridForecastingModule(RolloutModule, ABC):
 
     def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss over every next frame, the context's and the horizon's."""
-        x_in = batch.to_module_input(stage=ModuleStage.TRAIN)
-        output = self(x_in, feed_true=self._draw_true(batch, batch_idx))
-        future_target = cast(Tensor, batch.future_target)
-        n_context = self.input_chunk_length - 1
-        weight = batch.sample_weight
-        if weight is not None:
-            # the data set weighs the horizon alone: a component's context has its mean weight
-            context_weight = weight.mean(dim=1, keepdim=True).expand(-1, n_context, -1)
-            weight = torch.cat([context_weight, weight], dim=1)
-        target = torch.cat([batch.past_target[:, 1:], future_target], dim=1)
-        loss = self._compute_loss(output, target, self.train_criterion, weight)
+        loss, output, target = self.next_frame_loss(batch, self._draw_true(batch, batch_idx))
         if self.trainer.world_size > 1:
             loss = loss * self._share(target)
         self.log("train_loss", loss, batch_size=len(target), prog_bar=True, sync_dist=True)
+        n_context = self.input_chunk_length - 1
         horizon = output.replace(prediction=output.prediction[:, n_context:])
-        self._update_metrics(horizon, future_target, self.train_metrics)
+        self._update_metrics(horizon, cast(Tensor, batch.future_target), self.train_metrics)
         return loss
+
+    def next_frame_loss(
+        self, batch: TorchTrainingBatch, feed_true: Tensor | None
+    ) -> tuple[Tensor, PLModuleOutput, Tensor]:
+        """Predict every next frame of a batch, as in training.
+
+        Parameters
+        ----------
+        batch
+            Darts' batch.
+        feed_true
+            As for ``forward``.
+
+        Returns
+        -------
+        loss
+            Mean loss over the context's frames but the first, and the horizon's.
+        output
+            The predictions.
+        target
+            What they should be, of shape (B, L - 1 + H, N).
+        """
+        output = self(batch.to_module_input(stage=ModuleStage.TRAIN), feed_true=feed_true)
+        weight = batch.sample_weight
+        if weight is not None:
+            # the data set weighs the horizon alone: a component's context has its mean weight
+            n_context = self.input_chunk_length - 1
+            context_weight = weight.mean(dim=1, keepdim=True).expand(-1, n_context, -1)
+            weight = torch.cat([context_weight, weight], dim=1)
+        future_target = cast(Tensor, batch.future_target)
+        target = torch.cat([batch.past_target[:, 1:], future_target], dim=1)
+        return self._compute_loss(output, target, self.train_criterion, weight), output, target
 
     def validation_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss over the horizon; in ``val_loss`` each known value weighs the same."""
@@ -161,9 +191,7 @@ class GridForecastingModule(RolloutModule, ABC):
 
         Frames in the gap of ``output_chunk_shift`` are unknown: there the network runs freely.
         """
-        sampling: ScheduledSampling | HalfTeacherForced | None = self.scheduled_sampling
-        if sampling is None and self.likelihood is not None:
-            sampling = HalfTeacherForced()
+        sampling = self.sampling
         if sampling is None:
             return None
         b, length, _ = batch.past_target.shape

@@ -155,6 +155,13 @@ class NonStationaryUnit(nn.Module):
     References
     ----------
     Memory In Memory [1]_ of this module, equation 3.
+
+    Examples
+    --------
+    >>> unit = NonStationaryUnit(in_channels=16, hidden_channels=8)
+    >>> d, n = unit(torch.rand(2, 16, 6, 5), torch.zeros(2, 8, 6, 5))
+    >>> d.shape, n.shape
+    (torch.Size([2, 8, 6, 5]), torch.Size([2, 8, 6, 5]))
     """
 
     def __init__(
@@ -208,6 +215,14 @@ class StationaryUnit(nn.Module):
     References
     ----------
     Memory In Memory [1]_ of this module, equation 4.
+
+    Examples
+    --------
+    >>> unit = StationaryUnit(in_channels=8, hidden_channels=8)
+    >>> d, zero = torch.rand(2, 8, 6, 5), torch.zeros(2, 8, 6, 5)
+    >>> kept, s = unit(d, c=zero, s=zero)
+    >>> kept.shape, s.shape
+    (torch.Size([2, 8, 6, 5]), torch.Size([2, 8, 6, 5]))
     """
 
     def __init__(
@@ -261,6 +276,15 @@ class MIMBlock(nn.Module):
     References
     ----------
     Memory In Memory [1]_ of this module, equations 2 to 4 and table 2 (the ablations).
+
+    Examples
+    --------
+    >>> block = MIMBlock(in_channels=16, hidden_channels=8)
+    >>> h, h_before = torch.rand(2, 16, 6, 5), torch.rand(2, 16, 6, 5)
+    >>> zero = torch.zeros(2, 8, 6, 5)
+    >>> m, state = block(h, h - h_before, zero, MIMBlockState(h=zero, c=zero, n=zero, s=zero))
+    >>> state.h.shape
+    torch.Size([2, 8, 6, 5])
     """
 
     def __init__(

@@ -26,6 +26,7 @@ class NetworkOptions(TypedDict):
     forget_bias: float
     nonstationary_unit: bool
     stationary_unit: bool
+    recompute: bool
 
 
 def checked_options(
@@ -37,6 +38,7 @@ def checked_options(
     forget_bias: Any,
     nonstationary_unit: Any,
     stationary_unit: Any,
+    recompute: Any,
 ) -> NetworkOptions:
     """Check the options of a ``MIMNetwork`` and return them as plain Python values.
 
@@ -79,6 +81,7 @@ def checked_options(
         forget_bias=checked_number("forget_bias", forget_bias),
         nonstationary_unit=has_nonstationary,
         stationary_unit=has_stationary,
+        recompute=_checked_flag("recompute", recompute),
     )
 
 

@@ -82,6 +82,9 @@ class MIMNetwork(nn.Module):
         Module that draws the masks of variational dropout [2]_, such as ``torch.nn.Dropout(0.1)``.
         A mask drops channels of a layer's hidden state on its way up, and is the same at all
         steps of a sequence: a rollout is that of one thinned network.
+    recompute
+        Whether to compute the activations of a step again in the backward pass, rather than to
+        store those of all steps. Outputs and gradients are the same.
 
     Raises
     ------
@@ -123,6 +126,7 @@ class MIMNetwork(nn.Module):
         scalar_channels: int = 0,
         reads_observed: bool = False,
         dropout: nn.Module | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         options = checked_options(
@@ -133,6 +137,7 @@ class MIMNetwork(nn.Module):
             forget_bias=forget_bias,
             nonstationary_unit=nonstationary_unit,
             stationary_unit=stationary_unit,
+            recompute=recompute,
         )
         self.in_channels = checked_integer("in_channels", in_channels)
         self.hidden_channels = options["hidden_channels"]
@@ -142,6 +147,7 @@ class MIMNetwork(nn.Module):
         self.scalar_channels = checked_integer("scalar_channels", scalar_channels, least=0)
         self.reads_observed = reads_observed
         self.dropout = dropout
+        self.recompute = options["recompute"]
 
         fields = self.in_channels * (2 if reads_observed else 1) + self.plane_channels
         widths = self.hidden_channels
@@ -336,6 +342,7 @@ class MIMNetwork(nn.Module):
             inputs=inputs,
             feed_back=feed_back,
             state=state,
+            recompute=self.recompute,
         )
 
     def _check_inputs(self, inputs: Inputs, context: Tensor, horizon: int) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["FedFrame", "Inputs", "StepInputs", "unroll"]
 
@@ -97,6 +98,7 @@ def unroll(
     inputs: Inputs | None = None,
     feed_back: Callable[[Tensor], FedFrame] = FedFrame,
     state: State | None = None,
+    recompute: bool = False,
 ) -> tuple[Tensor, State]:
     """Encode the frames of a context, then predict the frames of a horizon one by one.
 
@@ -127,6 +129,9 @@ def unroll(
         fed, and for a frame of the context where some of it is not known or not true.
     state
         State to carry on from, as returned by an earlier call.
+    recompute
+        Whether to keep of each step what it was called with alone, where gradients are wanted, and
+        to compute the rest of it again in the backward pass. Outputs and gradients are the same.
 
     Returns
     -------
@@ -135,14 +140,28 @@ def unroll(
         (B, T - 1 + horizon, C', H, W); the last ``horizon`` of them are the forecast.
     state
         State after the last input frame, which is the last but one of the horizon.
+
+    Examples
+    --------
+    A step that keeps no state and predicts half of what it reads:
+
+    >>> def halve(frame, state, inputs):
+    ...     return frame / 2, None
+    >>> context = torch.full((1, 2, 1, 4, 4), 8.0)
+    >>> predictions, _ = unroll(halve, context, horizon=3)
+    >>> predictions[0, :, 0, 0, 0]  # of the second frame, then of the horizon
+    tensor([4., 4., 2., 1.])
     """
     length = context.shape[1]
+    n_steps = length + horizon - 1
     known = context if future is None else torch.cat([context, future[:, :-1]], dim=1)
     inputs = Inputs() if inputs is None else inputs
     first = None if observed is None else observed[:, 0]
-    prediction, state = step(context[:, 0], state, inputs.at(0, first))
+    # the last step is the first of the backward pass, which would recompute it at once
+    steps = [_recomputed(step) if recompute else step] * (n_steps - 1) + [step]
+    prediction, state = steps[0](context[:, 0], state, inputs.at(0, first))
     predictions = [prediction]
-    for t in range(1, length + horizon - 1):
+    for t in range(1, n_steps):
         is_free = feed_true is None and t >= length
         is_true = None if feed_true is None else feed_true[:, t - 1, None, None, None]
         if observed is not None and not is_free:
@@ -155,6 +174,18 @@ def unroll(
             fed = feed_back(prediction)
             frame = torch.where(is_true, known[:, t], fed.values)
             is_known = None if fed.observed is None else is_true | fed.observed
-        prediction, state = step(frame, state, inputs.at(t, is_known))
+        prediction, state = steps[t](frame, state, inputs.at(t, is_known))
         predictions.append(prediction)
     return torch.stack(predictions, dim=1), state
+
+
+def _recomputed(step: Step[State]) -> Step[State]:
+    """Return a step of which the backward pass recomputes what it needs, its random draws alike."""
+
+    def recomputed(frame: Tensor, state: State | None, inputs: StepInputs) -> tuple[Tensor, State]:
+        if not torch.is_grad_enabled():
+            return step(frame, state, inputs)
+        result: tuple[Tensor, State] = checkpoint(step, frame, state, inputs, use_reentrant=False)
+        return result
+
+    return recomputed

@@ -1,0 +1,654 @@
+"""What a model will need is known before it is trained, and training that cannot fit is refused."""
+
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from darts import TimeSeries
+from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from darts.utils.timeseries_generation import datetime_attribute_timeseries
+from torch import Tensor, nn
+
+from darts_mim import Grid, MIMModel, ScheduledSampling, frames_to_series
+from darts_mim.models import memory, summary
+from darts_mim.models.base import GridForecastingModel
+from darts_mim.models.capacity import Capacity, capacity_of
+from darts_mim.models.costs import Setting, step_costs
+from darts_mim.models.memory import rough_bound
+from darts_mim.models.module import GridForecastingModule
+from darts_mim.models.plans import plan_for
+from darts_mim.models.summary import ModelSummary
+from darts_mim.nn import unroll
+
+TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+GRID = Grid(channels=2, height=5, width=6)
+
+
+def make_series(length: int = 12, dtype: Any = np.float32, **options: Any) -> TimeSeries:
+    frames = np.random.default_rng(0).random((length, *GRID.shape)).astype(dtype)
+    series = frames_to_series(frames, start="2026-01-01", freq="h", **options)
+    assert isinstance(series, TimeSeries)
+    return series
+
+
+def make_model(**options: Any) -> MIMModel:
+    options = {
+        "input_chunk_length": 3,
+        "output_chunk_length": 2,
+        "hidden_channels": (4, 3),
+        "kernel_size": 3,
+        "patch_size": 2,
+        "batch_size": 4,
+        "n_epochs": 1,
+        "random_state": 0,
+        **options,
+    }
+    trainer = {**TRAINER, **options.pop("trainer", {})}
+    return MIMModel(**options, pl_trainer_kwargs=trainer)
+
+
+def weights(model: MIMModel) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+
+
+@pytest.fixture(scope="module")
+def summarised() -> ModelSummary:
+    return make_model().summary(make_series())
+
+
+# --- what it says -------------------------------------------------------------------------------
+
+
+def test_sizes_are_those_of_grid_and_network(summarised: ModelSummary) -> None:
+    assert summarised.grid == GRID
+    assert (summarised.context, summarised.horizon, summarised.batch_size) == (3, 2, 4)
+    assert (summarised.patch_size, summarised.folded_shape, summarised.padding) == (
+        2,
+        (3, 3),
+        (1, 0),
+    )
+    assert summarised.input_channels == 2 * 2**2
+    assert (summarised.precision, summarised.device) == ("32-true", "cpu")
+    assert summarised.changes == ()
+
+
+def test_parameters_are_those_of_the_fitted_model(summarised: ModelSummary) -> None:
+    model = make_model().fit(make_series())
+    assert summarised.parameters == summarised.trainable_parameters == weights(model).numel()
+    assert sum(summarised.layers.values()) == summarised.parameters
+    network = model.model.network
+    assert summarised.layers["blocks[0]"] == sum(p.numel() for p in network.blocks[0].parameters())
+    assert {"bottom", "memory_paths[1]", "head"} <= set(summarised.layers)
+    assert model.summary() == summarised
+
+
+def test_a_grid_is_enough_without_covariates(summarised: ModelSummary) -> None:
+    assert make_model().summary(GRID) == summarised
+
+
+def test_it_prints_as_a_table(summarised: ModelSummary) -> None:
+    assert repr(summarised).splitlines()[:13] == [
+        "MIMModel",
+        "",
+        "grid               2 channels (channel_0, channel_1) x 5 rows x 6 columns",
+        "frames             3 read, 2 predicted",
+        "patches            2 x 2 cells: 3 rows x 3 columns, with 1 row of padding",
+        "channels read      8 in each patch",
+        "",
+        "layer              parameters",
+        "  bottom            2,084",
+        "  blocks[0]         3,276",
+        "  memory_paths[0]      16",
+        "  memory_paths[1]      15",
+        "  head                 32",
+    ]
+    assert repr(summarised).splitlines()[15].startswith("training step      ")
+    assert repr(summarised).endswith("2 frames of one series")
+
+
+def test_the_model_stays_as_it_is_and_nothing_is_drawn_or_written() -> None:
+    series = make_series()
+    model, other = make_model(save_checkpoints=True, model_name="a"), make_model()
+    Path("darts_logs/a/checkpoints").mkdir(parents=True)
+    Path("darts_logs/a/checkpoints/kept").touch()
+    before = dict(model.__dict__)
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
+    files = sorted(Path().rglob("*"))
+    model.summary(series)
+    assert sorted(Path().rglob("*")) == files
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), states[2])
+    assert model.__dict__.keys() == before.keys()
+    assert all(model.__dict__[name] is value for name, value in before.items())
+    assert not model.model_created
+    assert model.grid is None
+    other.summary(series)
+    assert torch.equal(weights(other.fit(series)), weights(make_model().fit(series)))
+
+
+def test_covariates_are_channels_that_the_bottom_layer_reads(summarised: ModelSummary) -> None:
+    series = make_series(mask=np.arange(30).reshape(5, 6) % 7 > 0)
+    calendar = datetime_attribute_timeseries(series, "hour", cyclic=True, add_length=5)
+    field = frames_to_series(
+        series.all_values()[:, :30, 0].reshape(-1, 1, 5, 6), start="2026-01-01", freq="h"
+    )
+    model = make_model(add_encoders={"position": {"past": ["relative"]}})
+    told = model.summary(series, past_covariates=field, future_covariates=calendar)
+    # the frame, the field and the mask, in patches; the encoder and the calendar with a flag each
+    assert told.input_channels == (2 + 1 + 1) * 2**2 + (1 + 1) + (2 + 1)
+    model.fit(series, past_covariates=field, future_covariates=calendar)
+    assert told.parameters == weights(model).numel()
+    assert model.summary() == told
+
+
+def test_options_of_training_count() -> None:
+    series = make_series()
+    likely = make_model(likelihood=GaussianLikelihood(), use_reversible_instance_norm=True)
+    assert likely.summary(series).layers["rin"] == 2 * GRID.n_components
+    frozen = make_model(enable_finetuning={"freeze": ["network.bottom.*"]}).summary(series)
+    assert frozen.parameters - frozen.trainable_parameters == frozen.layers["bottom"]
+    assert frozen.gradients_bytes == 4 * frozen.trainable_parameters
+    plain = make_model(optimizer_cls=torch.optim.SGD).summary(series)
+    assert plain.optimizer_bytes == 0
+    assert plain.weights_bytes == plain.gradients_bytes == 4 * plain.parameters
+
+
+def test_batches_and_precision_scale_the_memory(summarised: ModelSummary) -> None:
+    larger = make_model().summary(GRID, batch_size=8)
+    assert larger.batch_size == 8
+    assert larger.step_flops == 2 * summarised.step_flops
+    assert larger.forecast_flops == summarised.forecast_flops
+    assert larger.activations_bytes == pytest.approx(2 * summarised.activations_bytes, rel=0.05)
+    double = make_model().summary(make_series(dtype=np.float64))
+    assert double.precision == "64-true"
+    assert double.step_bytes == pytest.approx(2 * summarised.step_bytes, rel=0.01)
+    mixed = make_model(trainer={"precision": "bf16-mixed"}).summary(make_series(), batch_size=64)
+    single = make_model().summary(make_series(), batch_size=64)
+    assert mixed.weights_bytes == single.weights_bytes
+    assert mixed.activations_bytes < 0.8 * single.activations_bytes
+
+
+def test_the_paper_s_step_is_the_operations_counted_by_hand() -> None:
+    told = MIMModel(10, 10, patch_size=4, batch_size=8).summary(Grid(1, 64, 64), n=20)
+    c, taps = 64, 25
+    convolutions = taps * ((31 * 3 + 9) * c**2 + 7 * 16 * c) + 4 * 2 * c**2 + 16 * c
+    frame = 2 * 16 * 16 * convolutions  # a product and a sum
+    assert told.forecast_flops == (10 + 20 - 1) * frame
+    # three times the forward pass, but for gradients of frames that nobody needs
+    assert told.step_flops == pytest.approx(3 * 8 * 19 * frame, rel=0.01)
+    assert told.step_flops == pytest.approx(2.4e12, rel=0.05)
+
+
+def test_recomputation_is_counted_in_operations_and_in_memory() -> None:
+    grid = Grid(1, 24, 20)
+    options = {"input_chunk_length": 6, "output_chunk_length": 6}
+    plain, recomputed = (
+        make_model(**options, recompute=recompute).summary(grid) for recompute in (False, True)
+    )
+    share = (recomputed.step_flops - plain.step_flops) / plain.step_flops
+    assert share == pytest.approx(1 / 3, abs=0.05)
+    assert recomputed.activations_bytes < 0.35 * plain.activations_bytes
+    assert recomputed.weights_bytes == plain.weights_bytes
+
+
+def test_a_loaded_model_tells_what_it_told() -> None:
+    model = make_model(recompute=True).fit(make_series())
+    model.save("model.pt")
+    loaded = MIMModel.load("model.pt")
+    assert loaded.model.network.recompute
+    assert repr(loaded) == repr(model)
+    assert loaded.summary() == model.summary()
+
+
+def test_a_series_without_a_grid_is_a_grid_of_one_cell() -> None:
+    series = TimeSeries.from_values(np.random.default_rng(0).random((12, 3), dtype=np.float32))
+    told = make_model(patch_size=1).summary(series)
+    assert told.grid.shape == (3, 1, 1)
+    assert "patches" not in repr(told)
+
+
+def test_the_model_prints_its_options_as_darts_models_do() -> None:
+    model = make_model(recompute=True)
+    for printed in (repr(model), str(model)):
+        assert "recompute=True" in printed
+    assert "recompute=False" in repr(make_model())
+    assert "recompute" not in str(make_model())
+
+
+# --- another network ----------------------------------------------------------------------------
+
+
+class Convolution(nn.Module):
+    """A network of a single convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, **_: Any) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, context: Tensor, horizon: int, **options: Any) -> tuple[Tensor, None]:
+        return unroll(lambda frame, *_: (self.layer(frame), None), context, horizon, **options)
+
+
+class ConvolutionModule(GridForecastingModule):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = Convolution(**self.network_sizes)
+
+
+class ConvolutionModel(GridForecastingModel):
+    def __init__(self, input_chunk_length: int, output_chunk_length: int, **kwargs: Any) -> None:
+        super().__init__(grid=None, use_static_covariates=False)
+
+    def _create_model(self, train_sample: Any) -> ConvolutionModule:
+        return ConvolutionModule(scheduled_sampling=None, **self._module_params(train_sample))
+
+
+def test_any_network_on_the_base_is_summarised(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ConvolutionModel(3, 2, batch_size=4, pl_trainer_kwargs=TRAINER)
+    told = model.summary(make_series())
+    assert told.layers == {"layer": 2 * 2 * 9 + 2}
+    assert told.forecast_flops == 4 * (2 * 30) * (2 * 2 * 9) // 2
+    monkeypatch.setattr(memory, "capacity_of", lambda _: Capacity(10_000, 10_000))
+    with pytest.raises(MemoryError, match="with each alone a step would need\n    batch_size=1: "):
+        model.fit(make_series())
+
+
+# --- wrong arguments ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m: m.summary(), ValueError, "`series` must be given before `fit`"),
+        (lambda m: m.summary(GRID, make_series()), ValueError, "need the series they belong to"),
+        (lambda m: m.summary(Grid(1, 1, 9)), ValueError, "larger than the 1x9 grid"),
+        (lambda m: m.summary(make_series(4)), ValueError, "too short"),
+        (lambda m: m.summary(GRID, batch_size=-1), ValueError, "`batch_size` must be at least 1"),
+        (lambda m: m.summary(GRID, n=2.5), TypeError, "`n` must be an integer"),
+    ],
+)
+def test_what_cannot_be_summarised_is_refused(
+    call: Callable[[MIMModel], Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        call(make_model())
+
+
+def test_a_precision_that_lightning_has_elsewhere_is_refused() -> None:
+    model = make_model(trainer={"precision": "transformer-engine"})
+    with pytest.raises(ValueError, match="`precision` must be one of 64-true, 32-true"):
+        model.summary(GRID)
+
+
+# --- what was measured --------------------------------------------------------------------------
+
+MEASURED = {
+    "float32": {},
+    "float32, recomputed": {"recompute": True},
+    "bfloat16": {"precision": "bf16-mixed"},
+}
+
+SCRIPT = """
+import ctypes, gc, json, re, sys, threading
+from pathlib import Path
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from darts_mim import MIMModel, frames_to_series
+
+torch.set_num_threads(1)
+limit, options = int(sys.argv[1]), json.loads(sys.argv[2])
+trainer = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+trainer |= {"enable_model_summary": False, "enable_checkpointing": False, "limit_train_batches": 3}
+if precision := options.pop("precision", None):
+    trainer["precision"] = precision
+
+def status(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+class Peak(pl.Callback):
+    peak = 0
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if index == 1:  # the optimizer has its state, and gradients are there
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)
+            self.before, self.end = status("RssAnon"), threading.Event()
+            self.watcher = threading.Thread(target=self.watch)
+            self.watcher.start()
+    def watch(self):
+        while not self.end.wait(0.001):
+            self.peak = max(self.peak, status("RssAnon"))
+    def on_train_end(self, *_):
+        self.end.set()
+        self.watcher.join()
+
+def make(**changes):
+    return MIMModel(
+        5, 5, hidden_channels=(16, 12), kernel_size=3, patch_size=2, n_epochs=1, random_state=0,
+        **{"batch_size": 12, **options, **changes}, pl_trainer_kwargs=trainer,
+    )
+
+series = frames_to_series(np.zeros((60, 2, 40, 36), np.float32))
+told = make().summary(series)
+trainer["callbacks"] = [peak := Peak()]
+make().fit(series)
+fixed = told.weights_bytes + told.gradients_bytes + told.optimizer_bytes
+record = {"told": told.step_bytes, "measured": peak.peak - peak.before + fixed}
+if limit:
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + 2**30,) * 2)
+    try:
+        make(batch_size=300).fit(series)
+    except MemoryError as error:
+        record["refused"] = str(error)
+print(json.dumps(record))
+"""
+
+
+def measure(options: dict[str, Any], limit: bool) -> dict[str, Any]:
+    # each tensor in pages of its own, which are given back with it
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    command = [sys.executable, "-c", SCRIPT, str(int(limit)), json.dumps(options)]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=300
+    )
+    assert answer.returncode == 0, answer.stderr
+    record: dict[str, Any] = json.loads(answer.stdout)
+    return record
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
+@pytest.mark.parametrize("name", MEASURED)
+def test_memory_is_what_a_process_is_seen_to_take(name: str) -> None:
+    record = measure(MEASURED[name], limit=name == "float32")
+    assert record["told"] > 40 * 2**20
+    assert record["measured"] == pytest.approx(record["told"], rel=0.15)
+    if name == "float32":
+        assert "recompute=True: " in record["refused"]
+        assert "GiB" in record["refused"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_memory_is_what_a_gpu_is_seen_to_take(recompute: bool, precision: str) -> None:
+    class Peak(pl.Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            torch.cuda.reset_peak_memory_stats()
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.peak = torch.cuda.max_memory_allocated()
+
+    frames = np.random.default_rng(0).random((60, 1, 64, 64), dtype=np.float32)
+    series = frames_to_series(frames)
+    trainer = {"accelerator": "gpu", "devices": 1, "limit_train_batches": 3, "precision": precision}
+    peak = Peak()
+    model = make_model(
+        input_chunk_length=10,
+        output_chunk_length=10,
+        hidden_channels=(64, 64),
+        recompute=recompute,
+        trainer={**trainer, "callbacks": [peak]},
+    )
+    told = model.summary(series)
+    model.fit(series)
+    assert told.device == "cuda"
+    assert peak.peak == pytest.approx(told.step_bytes, rel=0.15)
+
+
+# --- memory that is not there -------------------------------------------------------------------
+
+
+def set_memory(patch: pytest.MonkeyPatch, total: float, free: float | None = None) -> None:
+    capacity = Capacity(int(total), int(total if free is None else free))
+    for module in (memory, summary):
+        patch.setattr(module, "capacity_of", lambda _: capacity)
+
+
+def make_wide(**options: Any) -> MIMModel:
+    return make_model(hidden_channels=(16, 16), patch_size=1, **options)
+
+
+def test_training_that_cannot_fit_is_refused_with_what_each_option_would_give(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needed = make_wide().summary(GRID).step_bytes
+    room = needed * 2 // 3
+    set_memory(monkeypatch, room)
+    with pytest.raises(MemoryError, match="a training step needs .* but the CPU has") as refusal:
+        make_wide().fit(make_series())
+    told = make_wide().summary(GRID)
+    assert told.device_bytes == room
+    assert {each.option for each in told.changes} == {
+        "recompute",
+        "batch_size",
+        "patch_size",
+        "hidden_channels",
+    }
+    assert all(each.fits for each in told.changes)
+    for change in told.changes:
+        assert f"\n    {change}" in str(refusal.value)
+        assert str(change) in repr(told)
+        changed = make_wide(**{change.option: change.value}).summary(GRID)
+        assert changed.step_bytes == pytest.approx(change.step_bytes, rel=0.02)
+        assert change.fits == (change.step_bytes <= room)
+    changed = make_wide(**{told.changes[0].option: told.changes[0].value})
+    changed.fit(make_series())
+
+
+def test_what_does_not_help_enough_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_memory(monkeypatch, 1000)
+    told = make_wide(recompute=True).summary(GRID)
+    assert [each.option for each in told.changes] == ["patch_size", "hidden_channels", "batch_size"]
+    assert [each.value for each in told.changes] == [4, (8, 8), 1]
+    assert all(str(each).endswith("still too much") for each in told.changes)
+
+
+def test_a_step_that_may_not_fit_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    needed = make_wide().summary(GRID).step_bytes
+    set_memory(monkeypatch, 10 * needed, free=needed)
+    with caplog.at_level(logging.WARNING):
+        model = make_wide().fit(make_series())
+    assert "it may not fit in the" in caplog.text
+    caplog.clear()
+    set_memory(monkeypatch, 10 * needed)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(weights(make_wide().fit(make_series())), weights(model))
+    assert "fit in" not in caplog.text
+
+
+def test_small_models_are_not_looked_at_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[Any] = []
+    monkeypatch.setattr(memory, "step_costs", lambda *args: looked_at.append(args))
+    model = make_model().fit(make_series())
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        with memory.enough_memory(model, model.model, model.trainer):
+            pass
+        seconds.append(time.process_time() - start)
+    assert not looked_at
+    assert min(seconds) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "grid"),
+    [
+        ({}, GRID),
+        ({"kernel_size": 1, "layer_norm": False}, GRID),
+        ({"hidden_channels": (2, 2), "patch_size": 8}, Grid(3, 32, 40)),
+        ({"hidden_channels": (2, 2), "likelihood": QuantileRegression()}, GRID),
+        ({"hidden_channels": (32, 32), "batch_size": 1}, Grid(1, 2, 2)),
+    ],
+)
+def test_the_rough_bound_lies_above(options: dict[str, Any], grid: Grid) -> None:
+    model = make_model(**options)
+    plan = plan_for(model, grid)
+    module = plan.module()
+    rough = rough_bound(module, plan.sample, model.batch_size)
+    assert (
+        rough > step_costs(module, plan.sample, Setting(model.batch_size, "cpu", "32-true")).total
+    )
+
+
+class Picky(nn.MSELoss):
+    """A loss that looks at values."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        loss: Tensor = super().forward(prediction, target)
+        if float(loss) == 1.0:
+            raise ArithmeticError("a loss of 1")
+        return loss
+
+
+def test_a_step_that_cannot_be_told_of_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_memory(monkeypatch, 1000)
+    assert make_model(loss_fn=Picky()).fit(make_series()).model_created
+
+
+class RunsOut(pl.Callback):
+    """Run out of memory in the first step."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_running_out_of_memory_comes_with_advice(error: Exception) -> None:
+    model = make_model(trainer={"callbacks": [RunsOut(error)]})
+    with pytest.raises(type(error), match="(?s)allocate.*recompute=True: ") as raised:
+        model.fit(make_series())
+    assert raised.value.__cause__ is error
+
+
+def test_other_errors_stay_as_they_are() -> None:
+    error = RuntimeError("something else")
+    with pytest.raises(RuntimeError, match="^something else$") as raised:
+        make_model(trainer={"callbacks": [RunsOut(error)]}).fit(make_series())
+    assert raised.value is error
+
+
+def test_scheduled_sampling_and_recomputation_train_the_same_weights() -> None:
+    options = {"scheduled_sampling": ScheduledSampling.linear(2), "dropout": 0.3}
+    series = make_series(mask=np.arange(30).reshape(5, 6) % 7 > 0)
+    for extra in (
+        {},
+        {"likelihood": GaussianLikelihood()},
+        {"trainer": {"precision": "bf16-mixed"}},
+    ):
+        plain, recomputed = (
+            make_model(**options, **extra, recompute=recompute).fit(series)
+            for recompute in (False, True)
+        )
+        assert torch.equal(weights(plain), weights(recomputed))
+    recomputed.save("model.pt")
+    other = make_model(**options, trainer={"precision": "bf16-mixed"})
+    other.load_weights("model.pt")
+    assert not other.model.network.recompute
+    forecasts = [each.predict(3, series=series).all_values() for each in (recomputed, other)]
+    np.testing.assert_array_equal(*forecasts)
+
+
+# --- how much there is --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the root of a machine with 8,000 KiB, 1,000 KiB of swap, and no limits."""
+    import resource
+
+    from darts_mim.models import capacity
+
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
+    monkeypatch.setattr(capacity, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(capacity, "_CGROUPS", tmp_path / "groups")
+    write(
+        tmp_path / "proc/meminfo", "MemTotal: 8000 kB\nMemAvailable: 5000 kB\nSwapTotal: 1000 kB\n"
+    )
+    write(tmp_path / "proc/self/status", "VmSize: 900 kB\nVmData: 600 kB\n")
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def in_kib() -> tuple[float, float]:
+    capacity = capacity_of(torch.device("cpu"))
+    assert capacity is not None
+    return capacity.total / 1024, capacity.free / 1024
+
+
+def test_a_machine_has_its_memory_and_swap(machine: Path) -> None:
+    assert in_kib() == (9000, 5000)
+
+
+def test_control_groups_bound_it(machine: Path) -> None:
+    write(machine / "proc/self/cgroup", "0::/jobs/mine\n")
+    group = machine / "groups/jobs"
+    write(group / "mine/memory.max", "max\n")
+    write(group / "memory.max", f"{4000 * 1024}\n")
+    write(group / "memory.current", f"{3000 * 1024}\n")
+    write(group / "memory.stat", f"anon 5\ninactive_file {500 * 1024}\n")
+    assert in_kib() == (5000, 1500)
+    write(group / "memory.swap.max", "0\n")
+    assert in_kib() == (4000, 1500)
+
+
+def test_control_groups_of_the_first_version_bound_it(machine: Path) -> None:
+    write(machine / "proc/self/cgroup", "4:cpu:/x\n3:hugetlb,memory:/outside\n")
+    group = machine / "groups/memory"
+    write(group / "memory.limit_in_bytes", f"{2000 * 1024}\n")
+    write(group / "memory.usage_in_bytes", f"{1900 * 1024}\n")
+    assert in_kib() == (3000, 100)
+    write(group / "memory.limit_in_bytes", "9223372036854771712\n")
+    assert in_kib() == (9000, 5000)
+
+
+def test_limits_of_the_process_bound_it(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    bounds = {resource.RLIMIT_AS: 2000 * 1024, resource.RLIMIT_DATA: 1000 * 1024}
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (bounds[limit],) * 2)
+    assert in_kib() == (1000, 400)
+
+
+def test_a_gpu_has_what_torch_keeps_of_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (300, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 500)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 450)
+    assert capacity_of(torch.device("cuda", 0)) == Capacity(1000, 350)
+
+
+def test_where_it_is_not_known_nothing_is_refused(machine: Path) -> None:
+    (machine / "proc/meminfo").unlink()
+    assert capacity_of(torch.device("cpu")) is None
+    assert capacity_of(torch.device("meta")) is None
+    assert make_model().fit(make_series()).model_created
