@@ -6,8 +6,8 @@
 #
 #     make demo
 #
-# It trains for at most four minutes on two cores, prints the error of every frame of the horizon
-# beside that of two baselines, and writes pictures to `out/bouncing_digits`. Presets: `cpu` is the
+# It trains for at most four minutes on two cores, prints its error beside those of two baselines,
+# and writes the error of every frame and pictures to `out/bouncing_digits`. Presets: `cpu` is the
 # demo, `smoke` runs in seconds and shows that everything works. The paper's own experiments are in
 # `moving_mnist.py`.
 
@@ -18,12 +18,24 @@ import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from common import LossLog, describe_run, linear_baseline, persistence, read_losses, report
+import pandas as pd
+from darts import TimeSeries
+from darts_mim import MIMModel, protocol
+from darts_mim.datasets import (
+    ClipTrainingDataset,
+    MovingDigits,
+    load_bundled_digits,
+)
+from darts_mim.plotting import (
+    animate,
+    plot_frames,
+    plot_horizon_error,
+    save_figure,
+)
 
-from darts_mim import MIMModel
-from darts_mim.datasets import ClipTrainingDataset, MovingDigits, load_bundled_digits
-from darts_mim.protocols import protocol
+from baselines import linear_baseline, persistence, score
+from common import LossLog, one_cycle
+from records import describe_run, report
 
 CONTEXT, HORIZON = 10, 10
 TEST_SEED = 1  # odd, and training sequences have even seeds: the test set is always the same
@@ -58,7 +70,9 @@ PRESETS = {
 def make_clips(split: str, n_sequences: int, seed: int) -> MovingDigits:
     """Return sequences of bouncing digits."""
     digits = load_bundled_digits(split, size=14)
-    return MovingDigits(digits, n_sequences=n_sequences, seed=seed, height=32, width=32)
+    return MovingDigits(
+        digits, n_sequences=n_sequences, seed=seed, height=32, width=32
+    )
 
 
 # %% [markdown]
@@ -78,18 +92,15 @@ def make_model(preset: Preset, output: Path, seed: int) -> MIMModel:
         kernel_size=3,
         patch_size=4,
         batch_size=preset.batch_size,
-        lr_scheduler_cls=torch.optim.lr_scheduler.OneCycleLR,
-        lr_scheduler_kwargs={
-            "max_lr": preset.learning_rate,
-            "total_steps": preset.steps,
-            "interval": "step",
-        },
+        **one_cycle(preset.learning_rate, preset.steps),
         n_epochs=1,
         random_state=seed,
         pl_trainer_kwargs={
             "accelerator": "cpu",
             "max_time": {"minutes": 4},
-            "callbacks": [LossLog(output / "loss.csv", every=min(50, preset.steps))],
+            "callbacks": [
+                LossLog(output / "loss.csv", every=min(50, preset.steps))
+            ],
         },
     )
 
@@ -99,24 +110,58 @@ def make_model(preset: Preset, output: Path, seed: int) -> MIMModel:
 
 
 # %%
+def draw(
+    output: Path,
+    model: MIMModel,
+    clip: TimeSeries,
+    errors: dict[str, pd.Series],
+) -> None:
+    """Draw the models' errors by frame, and the forecast of a clip."""
+    curves = {name: error.drop("mean") for name, error in errors.items()}
+    figure = plot_horizon_error(
+        curves, ylabel="squared error, summed over a frame's pixels"
+    )
+    save_figure(output / "error_curve.png", figure)
+    history, actual = clip[:CONTEXT], clip[CONTEXT:]
+    forecast = model.predict(n=HORIZON, series=history, verbose=False)
+    look = {
+        "vmin": 0.0,
+        "vmax": 1.0,
+        "cmap": "gray",
+        "value_label": "intensity",
+    }
+    save_figure(
+        output / "strip.png", plot_frames(history, actual, forecast, **look)
+    )
+    animate(output / "forecast.gif", history, actual, forecast, **look)
+    print(f"pictures: {output}")
+
+
 def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description="Bouncing digits with MIM")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("out") / "bouncing_digits")
+    parser.add_argument(
+        "--output", type=Path, default=Path("out") / "bouncing_digits"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    preset, output, seed = PRESETS[arguments.preset], arguments.output, arguments.seed
+    preset, output, seed = (
+        PRESETS[arguments.preset],
+        arguments.output,
+        arguments.seed,
+    )
     record = {**describe_run(seed), "preset": asdict(preset)}
 
     (output / "loss.csv").unlink(missing_ok=True)
     clips = make_clips("train", preset.steps * preset.batch_size, 2 * seed)
     train = ClipTrainingDataset(clips, CONTEXT, HORIZON)
     model = make_model(preset, output, seed).fit_from_dataset(train)
-    record["training_seconds"] = float(read_losses(output / "loss.csv")["seconds"].max())
     record["steps"] = model.trainer.global_step
     if model.trainer.global_step < preset.steps:
-        print(f"stopped after four minutes, at step {model.trainer.global_step} of {preset.steps}")
+        print(
+            f"stopped after four minutes, at step {model.trainer.global_step} of {preset.steps}"
+        )
 
     test = make_clips("test", preset.n_test, TEST_SEED).to_series()
     linear = linear_baseline(CONTEXT, HORIZON, preset.steps, seed)
@@ -125,8 +170,21 @@ def main() -> None:
         "NLinear": linear.fit_from_dataset(train),
         "persistence": persistence(HORIZON).fit(test[0]),
     }
-    tables = report(output, record, models, test, CONTEXT, protocol("moving-mnist"))
-    share = tables["MIM"].loc["mean", "MSE"] / tables["persistence"].loc["mean", "MSE"]
+    rules = protocol("moving-mnist")
+    tables = {
+        name: score(each, test, CONTEXT, rules) for name, each in models.items()
+    }
+    report(output, record, tables)
+    draw(
+        output,
+        model,
+        test[0],
+        {name: table["MSE"] for name, table in tables.items()},
+    )
+    share = (
+        tables["MIM"].loc["mean", "MSE"]
+        / tables["persistence"].loc["mean", "MSE"]
+    )
     print(f"MIM's squared error is {share:.2f} of persistence's")
 
 

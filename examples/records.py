@@ -1,0 +1,157 @@
+"""Where figures come from, and how the examples write them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+PACKAGES = (
+    "darts-mim",
+    "darts",
+    "torch",
+    "pytorch-lightning",
+    "numpy",
+    "scikit-image",
+)
+
+
+def report(
+    folder: Path, record: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
+) -> None:
+    """Print the errors of models, averaged over the frames, and write them by frame.
+
+    Parameters
+    ----------
+    folder
+        Where to write ``results.json`` (the record, the seconds that ``loss.csv`` in the folder
+        says training took, and each model's figures) and a table ``errors.csv``.
+    record
+        Where the figures come from, see ``describe_run``.
+    tables
+        For each model's name its table of errors: a row for each frame of the horizon and one for
+        their mean, a column for each metric, as ``Protocol.table`` gives them.
+    """
+    means = pd.DataFrame(
+        {name: table.loc["mean"] for name, table in tables.items()}
+    ).T
+    print(means.map("{:.4g}".format))
+    errors = pd.concat(tables, axis=1).swaplevel(axis=1)[list(means)]
+    write_whole(folder / "errors.csv", errors.map(_rounded).to_csv())
+    figures = {
+        name: {
+            str(frame): row.map(_rounded).to_dict()
+            for frame, row in table.iterrows()
+        }
+        for name, table in tables.items()
+    }
+    seconds = float(read_losses(folder / "loss.csv")["seconds"].max())
+    results = {**record, "training_seconds": seconds, "figures": figures}
+    write_whole(
+        folder / "results.json", json.dumps(results, indent=1, allow_nan=False)
+    )
+
+
+def describe_run(seed: int, packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a figure must say of where it comes from."""
+    return {
+        "command": shlex.join(["python", *map(portable, sys.argv)]),
+        "commit": _commit(),
+        "seed": seed,
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else _processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in (*PACKAGES, *packages)},
+    }
+
+
+def begin_or_resume(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of the run that a folder holds; keep this one where it holds none.
+
+    Figures must name the run that trained the model, not the one that went on with it.
+
+    Raises
+    ------
+    SystemExit
+        If the folder holds a run of another seed or preset.
+    """
+    kept = folder / "run.json"
+    if not kept.exists():
+        write_whole(kept, json.dumps(record, indent=1))
+        return record
+    earlier: dict[str, Any] = json.loads(kept.read_text())
+    for name in ("seed", "preset", "data"):
+        if earlier.get(name) != json.loads(json.dumps(record.get(name))):
+            sys.exit(
+                f"{folder} holds a run of {name} {earlier.get(name)}, not {record.get(name)}: "
+                "give another --output, or delete the folder"
+            )
+    return earlier
+
+
+def read_losses(path: Path) -> pd.DataFrame:
+    """Read what a ``LossLog`` wrote; an empty table if there is no file."""
+    if not path.exists():
+        return pd.DataFrame({"step": [], "loss": [], "seconds": []})
+    return pd.read_csv(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _rounded(value: float) -> float:
+    """Round to six significant digits."""
+    return float(f"{value:.6g}")
+
+
+def portable(argument: str) -> str:
+    """Leave out where on this machine a file lies."""
+    path = Path(argument)
+    return f"path/to/{path.name}" if path.is_absolute() else argument
+
+
+def _commit() -> str:
+    command = [
+        "git",
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+        "--exclude=*",
+    ]
+    here = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            command, cwd=here, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [
+        line.split(":")[1].strip()
+        for line in lines
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor() or platform.machine()
