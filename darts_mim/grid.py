@@ -176,7 +176,8 @@ class Grid:
         Returns
         -------
         str
-            The attribute ``"long_name"``, else the name; the attribute ``"units"`` in brackets.
+            The attribute ``"long_name"``, else (or where it is empty) the name; the attribute
+            ``"units"`` in brackets.
 
         Examples
         --------
@@ -186,7 +187,7 @@ class Grid:
         """
         attributes = self.attributes_of(name)
         units = attributes.get("units")
-        return f"{attributes.get('long_name', name)}" + (f" [{units}]" if units else "")
+        return f"{attributes.get('long_name') or name}" + (f" [{units}]" if units else "")
 
     def evolve(self, **changes: Any) -> Grid:
         """Return a grid that differs in some of the constructor's arguments.

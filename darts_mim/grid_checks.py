@@ -29,7 +29,7 @@ def checked_size(name: str, size: object) -> int:
             "pass a whole number of at least 1"
         )
     if size < 1:
-        raise ValueError(f"`{name}={size}` must be at least 1; pass the size of one frame")
+        raise ValueError(f"`{name}={size}` must be at least 1; pass a larger one")
     return int(size)
 
 
@@ -167,7 +167,8 @@ def _plain(value: Any, where: str) -> Any:
             if not isinstance(key, str):
                 raise TypeError(f"`{where}` must have strings for keys, got {key!r}; name it")
         return {key: _plain(each, f"{where}[{key!r}]") for key, each in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
+    # dates would become nanoseconds
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "mM":
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(each, where) for each in value]

@@ -16,14 +16,8 @@ from darts import TimeSeries
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from darts_mim.grid import METADATA_KEY, Grid, grid_of
-from darts_mim.times import (
-    Frequency,
-    Start,
-    in_time_zone,
-    make_time_index,
-    time_zone,
-    with_time_zone,
-)
+from darts_mim.time_zones import in_time_zone, time_zone, with_time_zone
+from darts_mim.times import Frequency, Start, make_time_index
 
 _LETTERS = {
     "B": "batch",
@@ -133,7 +127,7 @@ def frames_to_series(
     >>> len(frames_to_series(clips, layout="BTHW"))
     5
     """
-    _check_layout(layout)
+    check_layout(layout)
     array = _as_array(frames, layout)
     clips = _as_floats(_arranged(array, layout, _FRAMES), dtype)
     _, t, _, c, h, w = clips.shape
@@ -207,7 +201,7 @@ def series_to_frames(
     >>> series_to_frames([series, series * 2, series * 3]).shape
     (3, 2, 2, 3, 4)
     """
-    _check_layout(layout)
+    check_layout(layout)
     batch = [series] if isinstance(series, TimeSeries) else _checked_batch(series)
     grid = _shared_grid(batch)
     if "C" not in layout and grid.channels > 1:
@@ -279,7 +273,8 @@ def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.Dat
     return pd.DataFrame(columns, index=grid.component_names) if columns else None
 
 
-def _check_layout(layout: str) -> None:
+def check_layout(layout: str) -> None:
+    """Raise unless a layout has the axes of frames, each once."""
     if not isinstance(layout, str):
         raise TypeError(
             f"`layout` must be a string, got {layout!r} of type {type(layout).__name__}; "

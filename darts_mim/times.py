@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from numbers import Integral, Number
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 TimeIndex: TypeAlias = pd.DatetimeIndex | pd.RangeIndex
 Start: TypeAlias = int | str | datetime | np.datetime64
-Frequency: TypeAlias = int | str | timedelta | pd.DateOffset
+Frequency: TypeAlias = int | str | timedelta | np.timedelta64 | pd.DateOffset
 
 _DEFAULT_DATE = "2000-01-01"  # where Darts' own generated series start
 
@@ -68,6 +67,8 @@ def make_time_index(
     """
     if times is not None and start is not None:
         raise ValueError("`times` and `start` are both given; pass one of them")
+    if isinstance(freq, np.timedelta64):  # which is an integer to NumPy
+        freq = pd.Timedelta(freq)
     if times is not None:
         return _regular_index(length, times, freq)
     if start is None and (freq is None or isinstance(freq, Integral)):
@@ -86,70 +87,6 @@ def make_time_index(
     return index
 
 
-def time_zone(times: Any) -> str | None:
-    """Name the time zone of times, or of a start.
-
-    Examples
-    --------
-    >>> (
-    ...     time_zone(pd.Timestamp("2026-01-01", tz="Europe/Berlin")),
-    ...     time_zone("2026-01-01"),
-    ...     time_zone(0),
-    ... )
-    ('Europe/Berlin', None, None)
-    >>> time_zone("2026-01-01 00:00+01:00")
-    'UTC+01:00'
-    """
-    if times is None or isinstance(times, Number):
-        return None
-    try:
-        zone = (pd.Index if np.ndim(times) else pd.Timestamp)(times).tz
-    except (AttributeError, TypeError, ValueError):  # no dates, or no valid ones
-        return None
-    return None if zone is None else str(zone)
-
-
-def with_time_zone(
-    attributes: Mapping[str, Mapping[str, Any]] | None, zone: str | None
-) -> Mapping[str, Mapping[str, Any]] | None:
-    """Remember a time zone in the attributes of a grid.
-
-    Examples
-    --------
-    >>> with_time_zone({"sst": {"units": "degC"}}, "UTC")
-    {'sst': {'units': 'degC'}, 'time': {'time_zone': 'UTC'}}
-    """
-    if zone is None:
-        return attributes
-    attributes = attributes or {}
-    return {**attributes, "time": {**attributes.get("time", {}), "time_zone": zone}}
-
-
-def in_time_zone(times: Any, zone: str | None) -> Any:
-    """Give wall-clock times back the zone that `time_zone` named.
-
-    Raises
-    ------
-    ValueError
-        If a wall-clock time does not exist in the zone, or does twice.
-
-    Examples
-    --------
-    >>> in_time_zone(pd.DatetimeIndex(["2026-03-29 01:30"]), "Europe/Berlin")[0]
-    Timestamp('2026-03-29 01:30:00+0100', tz='Europe/Berlin')
-    """
-    if zone is None or not isinstance(times, pd.DatetimeIndex):
-        return times
-    try:
-        return times.tz_localize(zone)
-    except ValueError as error:
-        raise ValueError(
-            f"the times do not all exist once in the time zone {zone}, whose clocks change between "
-            f"{times[0]} and {times[-1]} ({error}); make the series in UTC, with "
-            "`times.tz_convert('UTC')`"
-        ) from error
-
-
 def time_span(series: TimeSeries) -> str:
     """Describe from when to when a series goes, for messages.
 
@@ -162,21 +99,48 @@ def time_span(series: TimeSeries) -> str:
     return f"{series.start_time()} to {series.end_time()}"
 
 
-def _regular_index(length: int, times: Any, freq: Any) -> TimeIndex:
-    given = times if isinstance(times, pd.Index) else pd.Index(times)
-    if len(given) != length:
+def checked_times(times: Any, count: int) -> pd.Index[Any]:
+    """Return an index of dates or integers, one for each of `count` frames, in any order.
+
+    Examples
+    --------
+    >>> checked_times([3, 1, 1], 3).tolist()
+    [3, 1, 1]
+    """
+    try:
+        given = times if isinstance(times, pd.Index) else pd.Index(times)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`times` must be a list of dates or integers, got {times!r:.80} ({error}); pass one "
+            "for each frame"
+        ) from error
+    if len(given) != count:
         raise ValueError(
-            f"`times` must have one entry for each of the {length} frames, got {len(given)}; check "
+            f"`times` must have one entry for each of the {count} frames, got {len(given)}; check "
             "`times`, and which letter of `layout` is T"
         )
+    are_dates = isinstance(given, pd.DatetimeIndex)
+    if not are_dates and not pd.api.types.is_integer_dtype(given.dtype):
+        raise TypeError(
+            f"`times` must be dates or integers, got {type(given).__name__} of {given.dtype}; "
+            "convert them, with `pd.to_datetime(times)` or, if they are periods, with "
+            "`times.to_timestamp()`"
+        )
+    if given.hasnans:
+        unknown = np.flatnonzero(given.isna())
+        shown = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        raise ValueError(
+            f"`times` must all be known, got {len(unknown)} {'NaT' if are_dates else 'NA'}, for "
+            f"frame {shown}; leave out such frames, or date them"
+        )
+    return given if are_dates else given.astype(np.int64)
+
+
+def _regular_index(length: int, times: Any, freq: Any) -> TimeIndex:
+    given = checked_times(times, length)
     if isinstance(given, pd.DatetimeIndex):
         return _regular_dates(_without_time_zone(given, "times"), freq)
-    if pd.api.types.is_integer_dtype(given.dtype):
-        return _regular_integers(given, freq)
-    raise TypeError(
-        f"`times` must be dates or integers, got {type(given).__name__} of {given.dtype}; convert "
-        "them, with `pd.to_datetime(times)` or, if they are periods, with `times.to_timestamp()`"
-    )
+    return _regular_integers(given, freq)
 
 
 def _regular_integers(times: Any, freq: Any) -> pd.RangeIndex:

@@ -194,10 +194,11 @@ class TestRefusals:
         with pytest.raises(ValueError, match="`model` must be fitted"):
             gate_saturation(make_model(), make_series())
 
-    def test_a_network_without_gates(self, fitted, monkeypatch):
-        monkeypatch.setattr(fitted.model, "network", torch.nn.Conv2d(1, 1, 1))
+    def test_a_network_without_gates(self):
+        model = make_model().fit(make_series())
+        model.model.network = torch.nn.Conv2d(1, 1, 1)
         with pytest.raises(TypeError, match=r"must have recurrent layers .* got a MIMModel"):
-            gate_saturation(fitted, make_series())
+            gate_saturation(model, make_series())
 
     def test_a_horizon_of_no_frame(self, fitted):
         with pytest.raises(ValueError, match="`n`"):

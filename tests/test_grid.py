@@ -358,6 +358,9 @@ def test_labels_name_channels_and_coordinates_with_their_units():
     assert grid.label("sst") == "sea surface temperature [degC]"
     assert grid.label("lat") == "lat [degrees_north]"
     assert grid.label("lon") == "lon"
+    for nothing in ("", None):
+        unnamed = grid.evolve(attributes={"sst": {"long_name": nothing, "units": "degC"}})
+        assert unnamed.label("sst") == "sst [degC]"
 
 
 def test_attributes_are_held_as_a_copy_that_cannot_be_changed():
@@ -380,6 +383,8 @@ def test_attributes_are_held_as_a_copy_that_cannot_be_changed():
             {"sst": {"start": pd.Timestamp("2026-01-01")}},
             r"\['sst'\]\['start'\]` must be plain data",
         ),
+        ({"sst": {"start": np.datetime64("2026-01-01", "ns")}}, "must be plain data"),
+        ({"sst": {"bounds": np.array([1, 2], "m8[ns]")}}, "must be plain data"),
         ({"sst": {1: 2}}, "must have strings for keys, got 1"),
     ],
 )

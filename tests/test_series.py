@@ -2,6 +2,7 @@
 
 import pickle
 from copy import copy, deepcopy
+from datetime import timedelta, timezone
 from itertools import permutations
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from darts import TimeSeries, concatenate
 from darts.dataprocessing.transformers import Scaler
+from dateutil import tz
 
 from darts_mim.grid import METADATA_KEY, Grid
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
@@ -299,6 +301,53 @@ def test_times_without_a_zone_and_integers_are_given_back_as_they_are():
     assert series_to_times(frames_to_series(random_frames(), start=3, freq=2))[1] == 5
 
 
+@pytest.mark.parametrize(
+    "zone",
+    [
+        timezone(timedelta(hours=1), "CET"),  # in July the zone of this name is two hours ahead
+        timezone(timedelta(hours=-9, minutes=-30)),
+        tz.tzoffset("home", 3600),
+        tz.tzutc(),
+    ],
+)
+def test_offsets_are_remembered_as_such_whatever_they_are_called(zone):
+    times = pd.date_range("2016-07-01", periods=5, freq="h", tz=zone)
+    back = series_to_times(frames_to_series(random_frames(), times=times))
+    assert (back == times).all()
+    assert back[0].utcoffset() == times[0].utcoffset()
+
+
+@pytest.mark.parametrize(
+    "zone", [tz.gettz("Europe/Berlin"), timezone(timedelta(hours=1, seconds=1))]
+)
+def test_zones_that_no_name_gives_back_are_refused(zone):
+    times = pd.date_range("2016-07-01", periods=5, freq="h", tz=zone)
+    with pytest.raises(ValueError, match=r"has no name that gives it back; convert .*tz_convert"):
+        frames_to_series(random_frames(), times=times)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", 5])
+def test_zones_that_do_not_exist_are_refused_by_name(zone):
+    attributes = {"time": {"time_zone": zone}}
+    series = frames_to_series(random_frames(), start="2016", freq="h", attributes=attributes)
+    with pytest.raises(ValueError, match=f"must name a time zone, got {zone!r}"):
+        series_to_times(series)
+
+
+@pytest.mark.parametrize("attributes", ["mm/h", {"time": "hour"}])
+def test_attributes_of_times_in_a_zone_are_checked(attributes):
+    with pytest.raises(TypeError, match=r"`attributes.* must"):
+        frames_to_series(
+            random_frames(), start="2016-01-01 00:00Z", freq="h", attributes=attributes
+        )
+
+
+def test_a_step_of_numpy_is_a_step():
+    for arguments in ({"start": "2000-01-01"}, {}, {"times": pd.date_range("2000", periods=5)}):
+        series = frames_to_series(random_frames(), freq=np.timedelta64(1, "D"), **arguments)
+        assert series.end_time() == pd.Timestamp("2000-01-05")
+
+
 def test_attributes_travel_with_a_series_beside_the_time_zone():
     series = frames_to_series(
         random_frames(),
@@ -455,6 +504,12 @@ DAYS = pd.date_range("2016-01-01", periods=6, freq="D")
             "`times` must be dates or integers.*to_datetime",
         ),
         ({"times": np.arange(5.0)}, TypeError, "`times` must be dates or integers"),
+        ({"times": 5}, TypeError, "`times` must be a list of dates or integers, got 5"),
+        (
+            {"times": DAYS[:5].where(np.arange(5) != 3), "freq": "D"},
+            ValueError,
+            "got 1 NaT, for frame 3",
+        ),
         (
             {"times": DAYS.delete(2)},
             ValueError,

@@ -1,6 +1,7 @@
 """Frames with timestamps become series without gaps, and nothing is lost unasked."""
 
 import logging
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -192,7 +193,7 @@ def test_what_is_left_out_or_made_up_is_counted_in_the_log(
         ([0, 1, 2], {"gaps": "fill"}, "`gaps` must be one of 'raise', 'split', 'nan'"),
         ([0, 1, 2], {"duplicates": "mean"}, "`duplicates` must be one of 'raise', 'first'"),
         ([0, 1, 2], {"max_gap": 2}, "`max_gap=2` .* gaps='split' fills none"),
-        ([0, 1, 2], {"min_length": 0}, "`min_length=0` must be at least 1"),
+        ([0, 1, 2], {"min_length": 0}, "`min_length=0` must be at least 1; pass a larger one"),
         ([0, 1, 2], {"layout": "BCHW"}, "`layout='BCHW'` has missing letters: 'T'"),
         ([0, 1, 2], {"channel_names": ["inflow"]}, "one name for each of 2 channels"),
     ],
@@ -235,6 +236,14 @@ def test_the_step_is_read_from_times_with_gaps() -> None:
         from_flow(flow(9), months.delete(5))
     assert [len(one) for one in from_flow(flow(9), months.delete(5), freq="MS")] == [5, 4]
     assert [len(one) for one in from_flow(flow(4), [0, 3, 6, 12])] == [3, 1]
+
+
+def test_frames_of_the_same_time_keep_their_order_when_sorted() -> None:
+    frames = levels(list(range(400)))
+    slots = np.arange(400) % 40
+    for duplicates, expected in (("first", range(40)), ("last", range(360, 400))):
+        [series] = from_flow(frames, DAY[slots], sort=True, duplicates=duplicates)  # type: ignore[arg-type]
+        assert means(series) == list(expected)
 
 
 def test_days_off_are_gaps_and_not_a_calendar_of_business_days() -> None:
@@ -348,6 +357,42 @@ def test_a_forecast_becomes_flow_with_its_samples() -> None:
     assert to_flow(forecast, layout="STHWC", drop_missing=True)[0].shape == (5, 4, H, W, C)
 
 
+def test_one_wrong_date_costs_no_memory_for_the_time_in_between() -> None:
+    times = pd.DatetimeIndex(["2016-01-01 00:00:00", "2016-01-01 00:00:01", "2156-01-01"])
+    tracemalloc.start()
+    series = from_flow(flow(3), times, freq="s")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(one) for one in series] == [2, 1]
+    assert_same_times(to_flow(series)[1], times)
+    assert peak < 50e6  # a century in seconds is 25 GB
+
+
+def test_the_step_that_times_carry_is_known_for_a_single_frame() -> None:
+    with pytest.raises(ValueError, match="`freq` cannot be read from 1 `times`"):
+        from_flow(flow(1), DAY[::-1][:1])
+    for times in (DAY[:1], DAY[:2]):
+        [series] = from_flow(flow(len(times)), times)
+        assert series.freq == times.freq
+        again, back = to_flow(series)
+        assert_same_times(back, times)
+        assert len(from_flow(again, back)) == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "message"),
+    [
+        (None, TypeError, "`times` must be a list of dates or integers, got None"),
+        (5, TypeError, "`times` must be a list of dates or integers, got 5"),
+        (np.zeros((3, 2), int), TypeError, "`times` must be a list of dates or integers, got"),
+        (pd.array([1, None, 3], "Int64"), ValueError, "got 1 NA, for frame 1; leave out"),
+    ],
+)
+def test_times_that_are_no_list_are_refused(times: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        from_flow(flow(3), times)
+
+
 def test_series_that_cannot_be_joined_are_refused() -> None:
     first, second = from_flow(flow(6), DAY[[0, 1, 2, 5, 6, 7]])
     [other_grid] = from_flow(flow(3)[:, :, :2], DAY[20:23])
@@ -355,6 +400,7 @@ def test_series_that_cannot_be_joined_are_refused() -> None:
     [counted] = from_flow(flow(3), [0, 1, 2])
     for wrong, message in (
         ([first, first], "must not overlap"),
+        ([first, from_flow(flow(3), DAY[2:5])[0]], "must not overlap"),
         ([second, first, second[1:]], "must not overlap"),
         ([first, other_grid], "agree in grid"),
         ([first, in_utc], "agree in time zone .* None for series 0 and UTC for series 1"),
@@ -369,3 +415,5 @@ def test_series_that_cannot_be_joined_are_refused() -> None:
         to_flow([first, second], layout="BTCHW")
     with pytest.raises(ValueError, match="missing letters: 'T'"):
         to_flow([first, second], layout="CHW")
+    with pytest.raises(TypeError, match="`layout` must be a string, got None"):
+        to_flow(first, layout=None)  # type: ignore[arg-type]

@@ -283,6 +283,14 @@ def test_paths_that_are_no_flow_are_refused(beijing: Path) -> None:
         read_flow([beijing, "flow.npy"])
     with pytest.raises(ValueError, match=r"files of one kind, got \[\]"):
         read_flow([])
+    wrong: Any
+    for wrong in (5, None, b"flow.npy", [5]):
+        with pytest.raises(TypeError, match=r"`path` must (be a path or|hold paths)"):
+            read_flow(wrong)
+    with pytest.raises(TypeError, match="`layout` must be a string, got None"):
+        read_flow("flow.npy", layout=None, start=0, freq=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`layout='TTHW'` has repeated letters: 'T'"):
+        read_flow("flow.npy", layout="TTHW", start=0, freq=1)
     with pytest.raises(ValueError, match="HDF5 files hold theirs"):
         read_flow(beijing, start="2016-01-01")
 

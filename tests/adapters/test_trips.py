@@ -34,6 +34,9 @@ def table(*trips: tuple[Any, ...]) -> pd.DataFrame:
     )
 
 
+TRIP = table((0, 2.5, 4, 5, 2.5, 4))
+
+
 def cell_of(value: float, edges: list[float]) -> int | None:
     """The cell [low, high) around a value; the uppermost has both its edges."""
     for cell, (a, b) in enumerate(pairwise(edges)):
@@ -270,6 +273,20 @@ def test_ends_outside_are_left_out_with_their_number_or_refused(
         count_trips(trips, swapped, "h")
 
 
+def test_a_date_of_another_century_is_suspected_before_it_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trips = table((0, 2, 4, 5, 2, 4), (0, 2, 4, 60 * 24 * 365 * 68, 2, 4))
+    series = count_trips(trips, EDGES, "D")
+    assert (len(series), series.values().sum()) == (24821, 4)
+    assert "Only 2 of the 24821 intervals from 2016-01-01 00:00:00 to 2083-12-16" in caplog.text
+    assert "pass `start` and `end`" in caplog.text
+    caplog.clear()
+    count_trips(trips, EDGES, "D", start="2016-01-01", end="2083-12-16")  # asked for
+    count_trips(trips, EDGES, "7D", end="2016-01-08")
+    assert "Only" not in caplog.text
+
+
 def test_missing_values_are_refused_or_dropped_with_their_number(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -314,8 +331,22 @@ def test_times_in_a_zone_keep_it_and_clocks_may_not_change() -> None:
         ({"trips": [1, 2]}, TypeError, "`trips` must be a pandas DataFrame, got list"),
         ({"origin": ("lat", "lon")}, ValueError, r"must have the columns \['lat', 'lon'\], got"),
         ({"origin": ("a", "b", "c")}, ValueError, "`origin` must be two columns"),
+        ({"origin": None}, TypeError, "`origin` must be the name of a column or a pair"),
+        (
+            {"trips": TRIP.assign(origin_lat=1j)},
+            TypeError,
+            r"`trips\['origin_lat'\]` must be real numbers, got dtype complex128",
+        ),
+        (
+            {"trips": pd.concat([TRIP, TRIP[["origin_lat"]]], axis=1)},
+            ValueError,
+            r"each column once, got \['origin_lat'\] more than once",
+        ),
+        ({"start": 5}, ValueError, "`start=5` is no date"),
+        ({"attributes": "trips"}, TypeError, "`attributes` must map names to mappings, got str"),
+        ({"attributes": {"inflow": "trips"}}, TypeError, r"\['inflow'\]` must be a mapping"),
         ({"origin": "origin_lat"}, ValueError, r"`trips\['origin_lat'\]` must number cells from 0"),
-        ({"origin": "start_time"}, TypeError, r"`trips\['start_time'\]` must be numbers"),
+        ({"origin": "start_time"}, TypeError, r"`trips\['start_time'\]` must be real numbers"),
         ({"time": "origin_lat"}, TypeError, r"`trips\['origin_lat'\]` must be dates, got dtype"),
         ({"freq": "MS"}, ValueError, "`freq='MS'` must be a length of time"),
         ({"freq": 30}, ValueError, "`freq=30` must be a length of time"),
@@ -360,6 +391,5 @@ def test_times_in_a_zone_keep_it_and_clocks_may_not_change() -> None:
 def test_what_cannot_be_counted_is_refused(
     change: Any, error: type[Exception], message: str
 ) -> None:
-    trips = table((0, 2.5, 4, 5, 2.5, 4))
     with pytest.raises(error, match=message):
-        count_trips(**{"trips": trips, "grid": EDGES, "freq": "30min", **change})
+        count_trips(**{"trips": TRIP, "grid": EDGES, "freq": "30min", **change})

@@ -294,3 +294,15 @@ class TestRefused:
             else:  # what is missing is a note behind the pixels
                 np.testing.assert_array_equal(series.values(), whole.values())
         assert refused >= 25
+
+
+def test_two_folders_of_one_name_share_a_cache(tmp_path):
+    for number, value in enumerate((10, 20)):
+        (tmp_path / f"{number}" / "images").mkdir(parents=True)
+        save(tmp_path / f"{number}" / "images" / "0.png", np.full((4, 5), value, np.uint8))
+    series = [
+        read_frames(tmp_path / f"{number}" / "images", cache=tmp_path / "cache")
+        for number in range(2)
+    ]
+    assert [levels(one) for one in series] == [[10], [20]]
+    assert len(list((tmp_path / "cache").iterdir())) == 2

@@ -142,18 +142,15 @@ class TestRate:
         [
             (25, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]),
             (12.5, [0, 20, 40, 60, 80, 100]),
-            (50, [0, 0, 10, 10, 20, 20, 30, 30, 40, 40, 50, 50]),
-            # half of 0.48 s
-            (10, [0, 20, 50, 70, 100]),
+            (50, [value for t in range(12) for value in (10 * t, 10 * t)]),
+            (10, [0, 20, 50, 70, 100]),  # at 0.1 s frame 2 of 0.08 s, at 0.2 s frame 5
             (1, [0]),
         ],
     )
     def test_frames_are_those_shown_at_the_new_times(self, tmp_path, ending, fps, shown):
-        codec = {"mkv": ("ffv1", "bgr0"), "avi": ("ffv1", "bgr0")}[ending]
-        clip = encode(tmp_path / f"clip.{ending}", levels(12), *codec)
+        clip = encode(tmp_path / f"clip.{ending}", levels(12), "ffv1", "bgr0")
         series = read_video(clip, fps=fps)
-        assert drawn(series)[: len(shown)] == shown
-        assert len(series) == max(1, round(12 / 25 * fps))
+        assert drawn(series) == shown
         assert attribute(series, "time", "frames_per_second") == fps
 
     def test_a_frame_that_stays_longer_is_repeated(self, tmp_path):
@@ -278,7 +275,7 @@ class TestOrientation:
         with pytest.raises(ValueError, match="must be shown upright, mirrored or turned"):
             read_video(self.turned(tmp_path, (0.7, 0.7, -0.7, 0.7)))
 
-    def test_of_data_that_pyav_does_not_know_the_angle_is_left(self, tmp_path, monkeypatch):
+    def test_of_data_that_pyav_does_not_know_the_angle_is_left(self):
         from darts_mim.adapters.video import pixels
 
         class Frame:

@@ -40,6 +40,7 @@ def test_the_last_range_of_frames_in_kth_ends_with_each_clip(kth):
         assert Grid.from_series(series).attributes_of("time")["frames_per_second"] == 25
 
 
+@pytest.mark.slow
 def test_every_clip_of_weizmann_is_read(weizmann):
     series = read_video(weizmann, grey=True, size=(12, 15))
     lengths = [len(one) for one in series]

@@ -280,10 +280,10 @@ def test_without_pyav_the_extra_is_named(monkeypatch, tmp_path):
 
 
 def test_without_the_encoder_another_format_is_named(monkeypatch, tmp_path):
-    from darts_mim.adapters.video import writing
+    from darts_mim.adapters.video.encoding import FORMATS, Format
 
-    lacking = writing._Format("no_such_codec", {}, "yuv420p", "yuv420p", {})
-    monkeypatch.setitem(writing._FORMATS, ".mp4", lacking)
+    lacking = Format("no_such_codec", {}, "yuv420p", "yuv420p", {})
+    monkeypatch.setitem(FORMATS, ".mp4", lacking)
     with pytest.raises(ValueError, match="lacks the encoder no_such_codec"):
         write_video(tmp_path / "a.mp4", uniform([0, 1]), fps=1)
     assert list(tmp_path.iterdir()) == []

@@ -85,6 +85,17 @@ class TestAxes:
         assert list(Grid.from_series(series).coordinates) == ["latitude", "across"]
         xr.testing.assert_identical(to_xarray(series), forecast)
 
+    def test_several_dates_along_time_are_refused_unless_one_is_said_to_be_it(self) -> None:
+        data = field(("time", "y", "x")).drop_vars("time")
+        data = data.assign_coords(run=("time", TIMES - pd.Timedelta("1h")), valid=("time", TIMES))
+        message = r"2 coordinates of dates along 'time': \['run', 'valid'\]; .*time='run'"
+        with pytest.raises(ValueError, match=message):
+            from_xarray(data)
+        told = from_xarray(data, time="valid")
+        data.valid.attrs["standard_name"] = "time"
+        for series in (told, from_xarray(data)):
+            pd.testing.assert_index_equal(series.time_index, TIMES, check_names=False)
+
     def test_a_curvilinear_grid_keeps_its_two_dimensional_coordinates(self) -> None:
         data = field(("time", "y", "x")).assign_coords(
             lat=(("y", "x"), values(H, W), {"units": "degrees_north"}),
@@ -163,6 +174,16 @@ class TestChannels:
         assert Grid.from_series(series).channel_names == ("wind_850", "wind_500", "pressure")
         xr.testing.assert_identical(to_xarray(series), data)
 
+    def test_depths_in_float32_are_named_as_they_are_printed(self) -> None:
+        data = field(("time", "lat", "lon", "depth"), depth=np.array([0.1, 10], np.float32))
+        assert grid_of(data, channel="depth").channel_names == ("0.1", "10.0")
+
+    def test_entries_of_the_same_name_are_refused(self) -> None:
+        data = field(("time", "lat", "lon", "level"), level=[850, 850])
+        with pytest.raises(ValueError, match=r"several channels '850'.*level=range\(2\)"):
+            from_xarray(data, channel="level")
+        assert grid_of(data.assign_coords(level=range(2)), channel="level").channels == 2
+
     def test_entries_without_a_name_are_numbered(self) -> None:
         assert grid_of(field(("time", "y", "x", "band"))).channel_names == ("band_0", "band_1")
 
@@ -205,7 +226,14 @@ class TestChannels:
                 {"index": ("time", np.arange(T)), "elevation": (("lat", "lon"), values(H, W))},
                 {},
                 ValueError,
-                r"no fields along .*: 'index' \('time',\), 'elevation'.*data\[\['sst'\]\].*`static",
+                r"no fields along .*: 'index' \('time',\), 'elevation'.*data\[\['sst'\]\].*"
+                r"`static=\['elevation'\]`",
+            ),
+            (
+                {"index": ("time", np.arange(T))},
+                {},
+                ValueError,
+                r"leave these out, data.drop_vars\(\['index'\]\)$",
             ),
             ({}, {"static": "depth"}, ValueError, "`static` must name .*'depth', which is nothing"),
             ({}, {"static": "sst"}, ValueError, r"got 'sst', which is one along \('time', 'lat',"),
@@ -476,6 +504,24 @@ class TestRemembered:
         back = to_xarray(series)
         xr.testing.assert_identical(back, data)
         assert back.encoding == {"grid_mapping": "spatial_ref"}
+
+    @pytest.mark.parametrize("decode_coords", [True, "all"])
+    def test_cell_measures_are_written_again(self, tmp_path: Path, decode_coords: Any) -> None:
+        data = field().to_dataset().assign(areacella=(("lat", "lon"), values(H, W)))
+        data.sst.attrs["cell_measures"] = "area: areacella"
+        data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
+        with xr.open_dataset(
+            tmp_path / "data.nc", engine="h5netcdf", decode_coords=decode_coords
+        ) as opened:
+            to_xarray(from_xarray(opened)).to_netcdf(tmp_path / "back.nc", engine="h5netcdf")
+        with xr.open_dataset(tmp_path / "back.nc", engine="h5netcdf") as back:
+            xr.testing.assert_identical(back, data)
+
+    def test_a_field_that_another_names_is_a_channel(self) -> None:
+        data = xr.Dataset({"wind": field(), "ps": field() * 2})
+        data.wind.attrs["formula_terms"] = "ps: ps"
+        assert grid_of(data).channel_names == ("wind", "ps")
+        xr.testing.assert_identical(to_xarray(from_xarray(data)), data)
 
     @pytest.mark.parametrize("decode_coords", [True, "all"])
     def test_bounds_and_projection_are_written_again(

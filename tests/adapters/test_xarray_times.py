@@ -1,5 +1,6 @@
 """Times to series: dates of any calendar, places within months, gaps and what is refused."""
 
+from datetime import timedelta
 from typing import Any
 
 import cftime
@@ -151,6 +152,14 @@ def test_times_are_written_as_in_the_data() -> None:
 
 
 GAPS = dates("2000-01-01", "2000-02-01", "2000-04-01", "2000-05-01")
+# as files hold them whose times are days in floating point
+HADISST = dates(
+    "1870-01-16T11:59:59.505615234",
+    "1870-02-14T23:59:59.340820312",
+    "1870-03-16T11:59:59.505615234",
+)
+JITTER = dates("2010-01-01", "2010-01-01 00:04:59.999999744", "2010-01-01 00:10:00.000000512")
+LATE = calendar("noleap", "h", 3) + np.arange(3) * timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +170,10 @@ GAPS = dates("2000-01-01", "2000-02-01", "2000-04-01", "2000-05-01")
         (GAPS + pd.Timedelta("14D"), "MS", 5),
         (middles(calendar("noleap", "MS", 8))[[0, 1, 4, 6]], "MS", 7),
         (calendar("noleap", "D")[[0, 1, 4, 9]], "D", 10),
+        (calendar("noleap", "h")[[0, 1, 3]], timedelta(hours=1), 4),
+        (calendar("noleap", "h")[[0, 1, 3]], np.timedelta64(60, "m"), 4),
+        (calendar("noleap", "D")[[0, 1, 3]], pd.offsets.Day(), 4),
+        (dates("2000-01-01 00:00", "2000-01-01 03:00"), np.timedelta64(90, "m"), 3),
         (calendar("standard", "6h")[[0, 3]], "6h", 4),
         (dates("2000-01-01 00:00", "2000-01-01 03:00"), pd.Timedelta("90min"), 3),
         (np.array([2, 4, 8]), 2, 4),
@@ -197,6 +210,11 @@ def test_missing_frames_become_nan_where_a_step_is_given(
         ),
         (calendar("noleap", "D")[[0, 1, 2, 4]], "2000-02-05 .*, at position 3; pass freq='D'"),
         (calendar("noleap", "MS")[[0, 1, 2, 4]], "2000-06-01 .*, at position 3; pass freq='MS'"),
+        (
+            dates("2000-01-16", "2000-02-15", "2000-03-16", "2000-04-15", "2000-05-17"),
+            r"2000-05-17 .*, at position 4; bring .*`data.resample\(time='MS'\).mean\(\)`",
+        ),
+        (np.array([0, 2, 5]), "5 follows 2, at position 2; pass freq=1 to insert frames of NaN"),
         (np.array([0, 1, 3]), "3 follows 1, at position 2; pass freq=1 to insert frames of NaN"),
         (dates("2000-01-01", "2000-01-02"), "`freq` cannot be read from 2 times .*pass it"),
         (calendar("noleap", "D", 2), "`freq` cannot be read from 2 times .*pass it"),
@@ -219,8 +237,23 @@ def test_the_remedies_in_the_messages_work() -> None:
     assert len(from_xarray(data.resample(time="MS").mean())) == 4
     twice = fields(dates("2000-01-02", "2000-01-01", "2000-01-02", "2000-01-03"))
     assert len(from_xarray(twice.sortby("time").drop_duplicates("time"))) == 3
+    zoned = fields(pd.date_range("2000-01-01", periods=3, tz="Europe/Berlin"))
+    with pytest.raises(TypeError, match=r"'time' in the time zone Europe/Berlin, .*tz_localize"):
+        from_xarray(zoned)
+    clock = zoned.indexes["time"].tz_localize(None)
+    named = zoned.assign_coords(time=("time", clock, {"time_zone": "Europe/Berlin"}))
+    assert to_xarray(from_xarray(named)).time.attrs == {"time_zone": "Europe/Berlin"}
     unknown = fields(dates("2000-01-01", "NaT", "2000-01-02", "2000-01-03"))
     assert len(from_xarray(unknown.isel(time=unknown["time"].notnull()))) == 3
+
+
+@pytest.mark.parametrize(("times", "unit"), [(HADISST, "h"), (JITTER, "min"), (LATE, "h")])
+@pytest.mark.parametrize("freq", [None, "D"])
+def test_rounding_errors_are_told_from_gaps(times: Any, unit: str, freq: Any) -> None:
+    data = fields(times)
+    with pytest.raises(ValueError, match=rf"rounding errors.*`.*dt.round\('{unit}'\)\)`$"):
+        from_xarray(data, freq=freq)
+    assert len(from_xarray(data.assign_coords(time=data["time"].dt.round(unit)))) == 3
 
 
 @pytest.mark.parametrize(

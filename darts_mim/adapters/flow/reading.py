@@ -6,7 +6,7 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from darts_mim.adapters.flow.files import FirstSlot, read_files
 from darts_mim.adapters.flow.runs import Gaps
 from darts_mim.adapters.flow.series import FLOW_CHANNELS, from_flow
 from darts_mim.adapters.flow.timeline import Duplicates
+from darts_mim.series import check_layout
 from darts_mim.times import Frequency, Start
 
 __all__ = ["read_flow"]
@@ -84,7 +85,8 @@ def read_flow(
     FileNotFoundError
         If there is no such file.
     TypeError
-        If a file holds no numbers, or its dates are no text.
+        If `path` or `layout` are of the wrong type, a file holds no numbers, or its dates are no
+        text.
     ValueError
         If a file is damaged, lacks an array, or has dates that do not exist; if the arguments leave
         open what its dates mean; or as `from_flow` does.
@@ -101,9 +103,9 @@ def read_flow(
     >>> series.n_components, str(series.end_time())
     (384, '2016-01-02 23:30:00')
     """
-    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    check_layout(layout)
     frames, times, step = read_files(
-        paths,
+        _listed_paths(path),
         freq=freq,
         first_slot=first_slot,
         start=start,
@@ -130,3 +132,14 @@ def read_flow(
         metadata=metadata,
         dtype=dtype,
     )
+
+
+def _listed_paths(path: Any) -> list[str | os.PathLike[str]]:
+    paths = [path] if isinstance(path, str | os.PathLike) else path
+    if not isinstance(paths, Iterable) or isinstance(paths, bytes):
+        raise TypeError(f"`path` must be a path or a sequence of them, got {path!r}")
+    listed = list(paths)
+    for each in listed:
+        if not isinstance(each, str | os.PathLike):
+            raise TypeError(f"`path` must hold paths, got {each!r}; pass for example 'flow.h5'")
+    return listed

@@ -19,7 +19,8 @@ from darts_mim.adapters.flow.timeline import Frames, instants, listed
 from darts_mim.grid import grid_of
 from darts_mim.grid_checks import counted
 from darts_mim.series import series_to_frames
-from darts_mim.times import in_time_zone, make_time_index, time_span, time_zone
+from darts_mim.time_zones import in_time_zone, time_zone
+from darts_mim.times import make_time_index, time_span
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +43,7 @@ class Run(NamedTuple):
 def find_runs(times: pd.Index[Any], freq: Any, gaps: Gaps, max_gap: int | None) -> list[Run]:
     """Cut ordered, unique times at the gaps that are not to be filled."""
     step = frequency_of(times) if freq is None else _checked_step(times, freq)
-    if isinstance(times, pd.DatetimeIndex):
-        slots: Any = pd.date_range(times[0], times[-1], freq=step, name=times.name)
-    else:
-        slots = pd.RangeIndex(int(times[0]), int(times[-1]) + 1, step, name=times.name)
-    positions = slots.get_indexer(times)
+    positions = _positions(times, step)
     if (positions < 0).any():
         off = times[positions < 0]
         raise ValueError(
@@ -59,25 +56,26 @@ def find_runs(times: pd.Index[Any], freq: Any, gaps: Gaps, max_gap: int | None) 
     if gaps == "raise" and cuts.any():
         raise _with_gaps(times, missing, step)
     bounds = [0, *(np.flatnonzero(cuts) + 1), len(times)]
-    return [
-        Run(
-            slice(start, stop),
-            positions[start:stop] - positions[start],
-            slots[positions[start] : positions[stop - 1] + 1],
-        )
-        for start, stop in pairwise(bounds)
-    ]
+    runs = []
+    for start, stop in pairwise(bounds):
+        within = positions[start:stop] - positions[start]
+        regular = _regular(times[start], int(within[-1]) + 1, step, times.name)
+        runs.append(Run(slice(start, stop), within, regular))
+    return runs
 
 
 def frequency_of(times: pd.Index[Any]) -> Any:
     """Read the step of times that may have gaps, where only one is possible."""
+    business = (pd.offsets.BusinessDay, pd.offsets.BusinessHour)  # days off would be no gap
+    known = getattr(times, "freq", None)
+    if known is not None and known.n > 0 and not isinstance(known, business):
+        return known
     if len(times) < 3:
         raise ValueError(
             f"`freq` cannot be read from {len(times)} `times`; pass it, for example freq='30min'"
         )
     if isinstance(times, pd.DatetimeIndex):
         regular = pd.DatetimeIndex(times, freq="infer").freq
-        business = (pd.offsets.BusinessDay, pd.offsets.BusinessHour)  # days off would be no gap
         if regular is not None and not isinstance(regular, business):
             return regular
     steps, counts = np.unique(np.diff(instants(times)), return_counts=True)
@@ -217,6 +215,23 @@ def _checked_step(times: pd.Index[Any], freq: Any) -> Any:
             "goes with the times"
         )
     return index.freq if isinstance(index, pd.DatetimeIndex) else index.step
+
+
+def _positions(times: pd.Index[Any], step: Any) -> NDArray[np.intp]:
+    """Count the steps from the first of the times; -1 where one does not lie on a step."""
+    if isinstance(times, pd.DatetimeIndex) and not isinstance(step, pd.offsets.Tick):
+        return pd.date_range(times[0], times[-1], freq=step).get_indexer(times)
+    # counted and not listed: a single wrong date may be a century of seconds away
+    since = instants(times) - instants(times[:1])
+    length = pd.Timedelta(step).to_timedelta64() if isinstance(step, pd.offsets.Tick) else step
+    return np.where((since % length).astype(np.int64) == 0, since // length, -1)
+
+
+def _regular(start: Any, length: int, step: Any, name: Any) -> Any:
+    """Return `length` times, a step from each to the next."""
+    if isinstance(start, pd.Timestamp):
+        return pd.date_range(start, periods=length, freq=step, name=name)
+    return pd.RangeIndex(int(start), int(start) + length * step, step, name=name)
 
 
 def _with_gaps(times: pd.Index[Any], missing: NDArray[np.intp], step: Any) -> ValueError:

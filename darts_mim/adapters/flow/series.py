@@ -25,7 +25,6 @@ from darts_mim.adapters.flow.runs import (
 from darts_mim.adapters.flow.timeline import (
     Duplicates,
     checked_choice,
-    checked_times,
     in_order,
     without_doubles,
     without_zero_frames,
@@ -33,7 +32,8 @@ from darts_mim.adapters.flow.timeline import (
 from darts_mim.grid import grid_of
 from darts_mim.grid_checks import checked_size
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
-from darts_mim.times import Frequency, TimeIndex, time_zone, with_time_zone
+from darts_mim.time_zones import time_zone, with_time_zone
+from darts_mim.times import Frequency, TimeIndex, checked_times
 
 __all__ = ["from_flow", "to_flow"]
 
@@ -219,11 +219,11 @@ def to_flow(
     >>> np.array_equal(joined, frames), joined_times.equals(times)
     (True, True)
     """
+    parts = checked_parts(series)
+    pieces = [series_to_frames(part, layout=layout) for part in parts]
     if "B" in layout:
         raise ValueError(f"`layout={layout!r}` must have no B: the series are joined in time")
-    parts = checked_parts(series)
-    axis = layout.index("T") if "T" in layout else 0  # without it, `series_to_frames` says so
-    pieces = [series_to_frames(part, layout=layout) for part in parts]
+    axis = layout.index("T")
     times: Any = series_to_times(parts[0])
     if len(parts) > 1:
         times = times.append([series_to_times(part) for part in parts[1:]])

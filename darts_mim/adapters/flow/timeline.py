@@ -31,32 +31,6 @@ def checked_choice(name: str, value: object, choices: object) -> None:
         raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
-def checked_times(times: Any, count: int) -> pd.Index[Any]:
-    """Return an index of dates or integers, one for each frame."""
-    given = times if isinstance(times, pd.Index) else pd.Index(times)
-    if len(given) != count:
-        raise ValueError(
-            f"`times` must have one entry for each of the {count} frames, got {len(given)}; check "
-            "`times`, and which letter of `layout` is T"
-        )
-    if isinstance(given, pd.DatetimeIndex):
-        if given.hasnans:
-            undated = np.flatnonzero(given.isna())
-            raise ValueError(
-                f"`times` must all be dates, got {len(undated)} NaT, for frame "
-                f"{listed(map(str, undated[:4]))}; leave out such frames, or date them"
-            )
-    elif not pd.api.types.is_integer_dtype(given.dtype):
-        raise TypeError(
-            f"`times` must be dates or integers, got {type(given).__name__} of {given.dtype}; "
-            "convert them, with `pd.to_datetime(times)` or, if they are periods, with "
-            "`times.to_timestamp()`"
-        )
-    else:
-        given = given.astype(np.int64)
-    return given
-
-
 def without_zero_frames(
     frames: Frames, times: pd.Index[Any], mask: NDArray[np.bool_] | None
 ) -> tuple[Frames, pd.Index[Any]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype
 
 from darts_mim.grid import Grid
 
@@ -137,9 +138,9 @@ def _checked_edges(argument: str, given: ArrayLike) -> NDArray[np.float64]:
 
 def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
     column = table[name]
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+    if not is_numeric_dtype(column) or is_bool_dtype(column) or is_complex_dtype(column):
         raise TypeError(
-            f"`trips[{name!r}]` must be numbers, got dtype {column.dtype}; convert it with "
+            f"`trips[{name!r}]` must be real numbers, got dtype {column.dtype}; convert it with "
             "`pd.to_numeric`"
         )
     return column.to_numpy(np.float64)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -25,8 +25,10 @@ from darts_mim.adapters.trips.cells import (
 )
 from darts_mim.adapters.trips.times import Intervals, intervals_of, moments, units_of
 from darts_mim.grid import Grid
+from darts_mim.grid_checks import checked_attributes
 from darts_mim.series import frames_to_series
-from darts_mim.times import Frequency, Start, time_zone, with_time_zone
+from darts_mim.time_zones import time_zone, with_time_zone
+from darts_mim.times import Frequency, Start
 
 __all__ = ["count_trips"]
 
@@ -145,6 +147,7 @@ def count_trips(
     """
     checked_choice("outside", outside, Outside)
     checked_choice("missing", missing, Missing)
+    given = checked_attributes(attributes)
     cells = checked_cells(grid)
     places = (_checked_columns("origin", origin), _checked_columns("destination", destination))
     dates = _time_columns(start_time, end_time, time)
@@ -164,13 +167,18 @@ def count_trips(
         times=wall_clock(intervals.starts),
         coordinates=cells.coordinates,
         mask=cells.mask,
-        attributes=_attributes(cells, channel_names, intervals, attributes),
+        attributes=_attributes(cells, channel_names, intervals, given),
         dtype=dtype,
     )
     return series  # type: ignore[no-any-return]
 
 
 def _checked_columns(name: str, columns: Any) -> tuple[str, ...]:
+    if not isinstance(columns, Iterable):
+        raise TypeError(
+            f"`{name}` must be the name of a column or a pair of them, got {columns!r}; pass for "
+            f"example ('{name}_lat', '{name}_lon')"
+        )
     found = (columns,) if isinstance(columns, str) else tuple(columns)
     if len(found) not in (1, 2):
         raise ValueError(
@@ -202,6 +210,11 @@ def _complete(trips: Any, columns: Sequence[str], missing: Missing) -> pd.DataFr
             "`origin`, `destination`, `start_time` and `end_time`, or `time`"
         )
     table = trips[list(dict.fromkeys(columns))]
+    if not table.columns.is_unique:
+        doubled = sorted(set(table.columns[table.columns.duplicated()]))
+        raise ValueError(
+            f"`trips` must have each column once, got {doubled} more than once; rename or drop one"
+        )
     gaps = table.isna().sum()
     if not gaps.any():
         return table

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darts_mim.times import make_time_index, time_zone
+from darts_mim.time_zones import time_zone
+from darts_mim.times import make_time_index
+
+logger = logging.getLogger(__name__)
 
 _UNITS = (("day", "1D"), ("h", "1h"), ("min", "1min"), ("s", "1s"))
+
+_MANY, _SPARSE = 1000, 10  # an empty timeline is a surprise where it is long
 
 
 class Intervals(NamedTuple):
@@ -71,7 +78,27 @@ def intervals_of(
             f"`end` must lie whole intervals of `freq={freq!r}` after {first}, got {last}; pass "
             f"{starts[-1]} or {stop}"
         )
-    return Intervals(starts, stop)
+    intervals = Intervals(starts, stop)
+    if start is None or end is None:
+        _warn_of_empty(intervals, departures, arrivals)
+    return intervals
+
+
+def _warn_of_empty(
+    intervals: Intervals, departures: pd.DatetimeIndex, arrivals: pd.DatetimeIndex
+) -> None:
+    """Warn where trips are few and far between, as around a date of another century."""
+    numbers = np.concatenate([intervals.number(each) for each in (departures, arrivals)])
+    busy = len(np.unique(numbers[numbers >= 0]))
+    if len(intervals.starts) > max(_MANY, _SPARSE * busy):
+        logger.warning(
+            "Only %d of the %d intervals from %s to %s have a trip; pass `start` and `end` if some "
+            "dates are wrong.",
+            busy,
+            len(intervals.starts),
+            intervals.starts[0],
+            intervals.stop,
+        )
 
 
 def units_of(starts: pd.DatetimeIndex) -> str:
@@ -115,7 +142,7 @@ def _floor(moment: Any, step: Any) -> Any:
 
 def _bound(name: str, given: Any, departures: pd.DatetimeIndex) -> Any:
     try:
-        bound: Any = pd.Timestamp(given)
+        bound: Any = pd.NaT if isinstance(given, Number) else pd.Timestamp(given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`{name}={given!r}` is no date ({error}); pass '2016-01-01'") from error
     if bound is pd.NaT:

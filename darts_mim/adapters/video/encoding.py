@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ from darts_mim._optional import import_optional
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
-class _Format:
+class Format:
     """How pictures are encoded, and in which pixel formats those of one and of three channels."""
 
     codec: str
@@ -39,21 +40,40 @@ class _Format:
 # ITU-R BT.709 in the range of television, as players take it for granted; by its number in H.273.
 _COLOUR_TAGS = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
 
-_FORMATS = {
+FORMATS: Final = {
     # What all players and browsers show, and begin to show before they have it all. A constant rate
     # factor of 18 is taken for free of visible loss.
-    ".mp4": _Format("libx264", {"crf": "18"}, "yuv420p", "yuv420p", {"movflags": "+faststart"}),
+    ".mp4": Format("libx264", {"crf": "18"}, "yuv420p", "yuv420p", {"movflags": "+faststart"}),
     # Without loss. Version 1 has no slices: those of version 3 depend on the number of processors,
     # and leave no room for the smallest frames.
-    ".mkv": _Format("ffv1", {"level": "1"}, "gray", "bgr0", {}),
+    ".mkv": Format("ffv1", {"level": "1"}, "gray", "bgr0", {}),
 }
 
 
-def _encode(
-    av: Any, draft: Path, pictures: Iterator[NDArray[np.uint8]], rate: Fraction, form: _Format
-) -> None:
+def encode(path: Path, pictures: Iterable[NDArray[np.uint8]], rate: Fraction) -> None:
+    """Encode pictures as a clip.
+
+    Parameters
+    ----------
+    path
+        The file. Its ending, one of `FORMATS`, chooses the format.
+    pictures
+        All of shape (H, W), grey, or all of shape (H, W, 3), colours; at least one.
+    rate
+        Pictures per second.
+
+    Raises
+    ------
+    ImportError
+        If PyAV is not installed.
+    ValueError
+        If FFmpeg lacks the encoder.
+    """
+    av = import_optional("av", "video")
+    form = FORMATS[path.suffix.lower()]
+    pictures = iter(_evened(pictures) if form.is_halved else pictures)
     first = next(pictures)
-    with av.open(str(draft), "w", options=dict(form.container_options)) as container:
+    with av.open(str(path), "w", options=dict(form.container_options)) as container:
         stream = _add_stream(av, container, first, rate, form)
         for number, picture in enumerate(chain([first], pictures)):
             given = "gray" if picture.ndim == 2 else "rgb24"
@@ -67,14 +87,14 @@ def _encode(
 
 
 def _add_stream(
-    av: Any, container: Any, picture: NDArray[np.uint8], rate: Fraction, form: _Format
+    av: Any, container: Any, picture: NDArray[np.uint8], rate: Fraction, form: Format
 ) -> Any:
     try:
         stream = container.add_stream(form.codec, rate=rate, options=dict(form.options))
     except av.codec.codec.UnknownCodecError as error:
         raise ValueError(
             f"`path`: the FFmpeg that PyAV was built with lacks the encoder {form.codec}; install "
-            f"PyAV with pip, or write another of {', '.join(_FORMATS)}"
+            f"PyAV with pip, or write another of {', '.join(FORMATS)}"
         ) from error
     stream.height, stream.width = picture.shape[:2]
     stream.pix_fmt = form.grey if picture.ndim == 2 else form.colours

@@ -63,7 +63,7 @@ def read_frames(
     freq : int, str, timedelta or pandas offset, optional
         Time from a frame to the next, such as ``"5min"``.
     cache : path, optional
-        As in `read_video`; the file is named after the folder of the first image.
+        As in `read_video`: a file for all images.
 
     Returns
     -------

@@ -5,7 +5,6 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns), N = 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from fractions import Fraction
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from darts import TimeSeries
 from numpy.typing import DTypeLike, NDArray
 
@@ -28,10 +26,10 @@ from darts_mim.adapters.video.pixels import (
     intensities,
 )
 from darts_mim.adapters.video.rates import Moment, at_rate, checked_rate, constant_rate
+from darts_mim.adapters.video.series import checked_paths, make_series, same_shape
 from darts_mim.adapters.video.storing import in_file, in_memory
-from darts_mim.series import frames_to_series
-from darts_mim.time_zones import time_zone, with_time_zone
-from darts_mim.times import Frequency, Start, make_time_index
+from darts_mim.times import Frequency, Start
+
 
 def read_video(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -129,7 +127,7 @@ def read_video(
     >>> series.shape, str(series.start_time()), series.freq_str
     ((10, 48, 1), '2026-01-01 12:00:01', '100ms')
     """
-    reading = Reading(
+    reading = _Reading(
         size=checked_frame_size(size),
         grey=bool(grey),
         fps=None if fps is None else checked_rate(fps),
@@ -142,7 +140,7 @@ def read_video(
 
 
 @dataclass(frozen=True)
-class Reading:
+class _Reading:
     """What is read of a clip, and as what."""
 
     size: tuple[int, int] | None
@@ -153,7 +151,7 @@ class Reading:
 
 
 def _read(
-    path: Path, reading: Reading, start: Start | None, freq: Frequency | None, cache: Any
+    path: Path, reading: _Reading, start: Start | None, freq: Frequency | None, cache: Any
 ) -> TimeSeries:
     times: list[Fraction | None] = []
     with open_clip(path) as clip:
@@ -161,14 +159,16 @@ def _read(
         if cache is None:
             array = in_memory(frames, reading.dtype)
         else:
-            array = in_file(frames, reading.dtype, Path(cache), path.stem, (path.resolve(), reading))
+            array = in_file(
+                frames, reading.dtype, Path(cache), path.stem, (path.resolve(), reading)
+            )
         rate = reading.fps or constant_rate(times, clip.tick, clip.rate, path)
     first = reading.span[0]
     return make_series(array, rate=rate, source=path.name, first=first, start=start, freq=freq)
 
 
 def _frames(
-    clip: Clip, reading: Reading, times: list[Fraction | None]
+    clip: Clip, reading: _Reading, times: list[Fraction | None]
 ) -> Iterator[tuple[str, NDArray[np.floating[Any]]]]:
     """Yield the frames (C, H, W) of a span with their names, and note when those up to its end are.
 

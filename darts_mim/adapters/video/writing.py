@@ -5,15 +5,11 @@ Letters for shapes: C channels, H height (rows), W width (columns).
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from darts import TimeSeries
@@ -21,10 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darts_mim._optional import import_optional
+from darts_mim.adapters.video.encoding import FORMATS, encode
 from darts_mim.adapters.video.pictures import Drawing, frame_rate, make_pictures
 from darts_mim.files import whole_file
-
-logger = logging.getLogger(__name__)
 
 # The times in a Matroska file are rounded to thousandths of a second, those in a GIF to hundredths,
 # and viewers slow a GIF down whose frames last less than two of them.
@@ -102,19 +97,16 @@ def write_video(
     True
     """
     target = Path(path)
-    form = _FORMATS.get(target.suffix.lower())
-    if form is None:
+    if target.suffix.lower() not in FORMATS:
         raise ValueError(
-            f"`path` must end in {' or '.join(_FORMATS)}, got {str(path)!r}; .mp4 is for players "
+            f"`path` must end in {' or '.join(FORMATS)}, got {str(path)!r}; .mp4 is for players "
             "and browsers, .mkv without loss; for .gif there is `write_gif`"
         )
-    av = import_optional("av", "video")
+    import_optional("av", "video")  # before the work
     pictures = make_pictures(series, Drawing(channel, vmin, vmax, cmap, scale))
     rate = _checked_rate(frame_rate(series, fps), _MOST_FRAMES)
-    if form.is_halved:
-        pictures = _evened(pictures)
     with whole_file(target) as draft:
-        _encode(av, draft, pictures, rate, form)
+        encode(draft, pictures, rate)
     return target
 
 

@@ -218,8 +218,11 @@ def is_dates(coordinate: xr.DataArray) -> bool:
 
 def is_calendar(coordinate: xr.DataArray) -> bool:
     """Tell whether a coordinate holds dates of cftime."""
-    first = coordinate.values[:1]
-    return coordinate.dtype.kind == "O" and len(first) > 0 and hasattr(first[0], "calendar")
+    return (
+        coordinate.dtype.kind == "O"
+        and coordinate.size > 0
+        and hasattr(coordinate.values.flat[0], "calendar")
+    )
 
 
 def _coordinate(data: xr.Dataset, role: str, dim: str, name: str | None) -> str | None:
@@ -227,8 +230,16 @@ def _coordinate(data: xr.Dataset, role: str, dim: str, name: str | None) -> str 
     if name is not None and name != dim:
         return name
     if role == "time":  # of a forecast's steps, the times
-        dates = [str(c.name) for c in _along(data, dim) if _has_type(c, role)]
-        return dates[0] if len(dates) == 1 else dim if dim in data.coords else None
+        dates = [c for c in _along(data, dim) if _has_type(c, role)]
+        if len(dates) > 1:  # the run and the time it is for, say
+            dates = [c for c in dates if _is_attributed(c, role)] or dates
+        if len(dates) > 1:
+            names = [str(c.name) for c in dates]
+            raise ValueError(
+                f"`data` has {len(names)} coordinates of dates along {dim!r}: {names}; choose the "
+                f"times of the frames with time={names[0]!r}"
+            )
+        return str(dates[0].name) if dates else dim if dim in data.coords else None
     if dim in data.coords:
         return dim
     along = [str(c.name) for c in _along(data, dim) if _speaks_for(c, role)]
@@ -236,11 +247,14 @@ def _coordinate(data: xr.Dataset, role: str, dim: str, name: str | None) -> str 
 
 
 def _speaks_for(coordinate: xr.DataArray, role: str) -> bool:
+    return _is_attributed(coordinate, role) or _has_type(coordinate, role)
+
+
+def _is_attributed(coordinate: xr.DataArray, role: str) -> bool:
     attributes = coordinate.attrs
     return (
         attributes.get("axis") == _AXIS[role]
         or attributes.get("standard_name") in _STANDARD_NAMES[role]
-        or _has_type(coordinate, role)
     )
 
 

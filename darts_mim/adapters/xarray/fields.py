@@ -60,17 +60,18 @@ def field_names(data: xr.Dataset, axes: Axes, static: Sequence[str]) -> list[str
     ValueError
         If there are none, or some that are neither channels nor known to belong to them.
     """
-    rest = linked_names(data) | set(static)
-    names = [str(name) for name in data.data_vars if name not in rest]
     needed = {axes.time, axes.y, axes.x}
+    linked = {name for name in linked_names(data) if not needed <= set(data[name].dims)}
+    names = [str(name) for name in data.data_vars if name not in linked | set(static)]
     others = [name for name in names if not needed <= set(data[name].dims)]
     if others:
+        constant = [name for name in others if set(data[name].dims) == {axes.y, axes.x}]
         listed = ", ".join(f"{name!r} {data[name].dims}" for name in others)
         raise ValueError(
             f"`data` has variables that are no fields along {axes.time!r}, {axes.y!r} and "
             f"{axes.x!r}: {listed}; select those to take, such as data[['sst']], or leave these "
-            f"out, data.drop_vars({others}). Fields that do not change with time go into "
-            f"`static={others}`"
+            f"out, data.drop_vars({others})"
+            + (f". What does not change with time may be `static={constant}`" if constant else "")
         )
     if not names:
         raise ValueError(
@@ -120,7 +121,7 @@ def channel_names(data: xr.Dataset, axes: Axes, names: Sequence[str]) -> list[li
     Raises
     ------
     ValueError
-        If one has a name that means something else.
+        If one has a name that means something else, or two have the same.
     """
     single = len(names) == 1
     channels = []
@@ -128,12 +129,20 @@ def channel_names(data: xr.Dataset, axes: Axes, names: Sequence[str]) -> list[li
         if axes.channel is None or axes.channel not in data[name].dims:
             channels.append(["channel_0" if name == _UNNAMED else name])
             continue
-        labels = [str(label) for label in data[axes.channel].to_numpy().tolist()]
+        labels = [str(label) for label in data[axes.channel].to_numpy()]
         if axes.channel not in data.coords:
             labels = [f"{axes.channel}_{label}" for label in labels]
         channels.append(labels if single else [f"{name}_{label}" for label in labels])
+    flat = [channel for each in channels for channel in each]
+    doubled = [channel for channel in flat if flat.count(channel) > 1]
+    if doubled:
+        raise ValueError(
+            f"`data` would have several channels {doubled[0]!r}; give the entries of "
+            f"{axes.channel!r} different names, such as "
+            f"data.assign_coords({axes.channel}=range({data.sizes[axes.channel]}))"
+        )
     taken = {*RESERVED, *(name for name in axes.coordinates.values() if name), *axes.order}
-    for channel in (channel for each in channels for channel in each):
+    for channel in flat:
         if channel in taken:
             raise ValueError(
                 f"`data` would have a channel {channel!r}, which is the name of something else; "

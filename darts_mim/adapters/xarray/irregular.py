@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
+
+# how far times that were written as floats lie from whole hours, minutes, seconds
+_TOLERANCES = {"h": "1s", "min": "1s", "s": "1ms"}
 
 
 def check_known(values: NDArray[Any], dim: str) -> None:
@@ -57,6 +61,9 @@ def too_few(length: int) -> ValueError:
 
 def off_step(values: NDArray[Any], freq: Any, dim: str) -> ValueError:
     """Say that times do not lie on the step that was given."""
+    unit = _missed_unit(values)
+    if unit is not None:
+        return _inexact(values, unit, dim)
     is_dated = values.dtype.kind in "MO"
     resampled = f", for example with `data.resample({dim}={freq!r}).mean()`" if is_dated else ""
     return ValueError(
@@ -68,27 +75,36 @@ def off_step(values: NDArray[Any], freq: Any, dim: str) -> ValueError:
 
 def irregular(values: NDArray[Any], dim: str) -> ValueError:
     """Say where times lack one, and which step they seem to have."""
+    unit = _missed_unit(values)
+    if unit is not None:
+        return _inexact(values, unit, dim)
     steps = np.diff(values.astype("M8[us]") if values.dtype.kind == "M" else values).astype(object)
-    months = _months(values)
-    step, suggested = Counter(steps.tolist()).most_common(1)[0][0], None
-    if months is not None and len(set(months)) > 1:
+    is_dated = values.dtype.kind in "MO"
+    months = _months(values) if is_dated else None
+    step, suggested, resampled = Counter(steps.tolist()).most_common(1)[0][0], None, None
+    if months is not None and len(set(months)) > 1 and _share_a_place(values):
         steps, step = months, min(months)
         suggested = repr("MS" if step == 1 else f"{step}MS")
+    elif months is not None and set(months) == {1}:
+        resampled = repr("MS")
+    elif not is_dated:
+        suggested = str(np.gcd.reduce(steps))
     elif not np.any(steps % min(steps)):
         step = min(steps)
-        suggested = repr(_offset_name(step)) if values.dtype.kind in "MO" else str(step)
+        suggested = repr(_offset_name(step))
     where = int(np.argmax(steps != step)) + 1
     ways = []
     if suggested is not None:
         ways.append(f"pass freq={suggested} to insert frames of NaN where some are missing")
-    if values.dtype.kind in "MO":
+    if is_dated:
+        resampled = resampled or suggested or repr(_offset_name(step))
         ways.append(
             "bring the frames to constant steps first, for example with "
-            f"`data.resample({dim}={suggested or repr(_offset_name(step))}).mean()`"
+            f"`data.resample({dim}={resampled}).mean()`"
         )
     return ValueError(
         f"`data` must have times in constant steps, but {text(values[where])} follows "
-        f"{text(values[where - 1])}, at position {where}; {', or '.join(ways or ['sort them'])}"
+        f"{text(values[where - 1])}, at position {where}; {', or '.join(ways)}"
     )
 
 
@@ -97,14 +113,47 @@ def text(value: Any) -> str:
     return str(pd.Timestamp(value)) if isinstance(value, np.datetime64) else str(value)
 
 
-def _months(values: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return the steps in months of dates that share a day and a time of day."""
+def in_a_zone(first: Any, dim: str, name: Any) -> TypeError:
+    """Say that times must not be in a time zone."""
+    return TypeError(
+        f"`data` has times {name!r} in the time zone {first.tzinfo}, which series and files do not "
+        f"hold; keep those of the clock on the wall, `data.assign_coords({dim}=({dim!r}, "
+        f"data.indexes[{dim!r}].tz_localize(None), {{'time_zone': '{first.tzinfo}'}}))`"
+    )
+
+
+def _missed_unit(values: NDArray[Any]) -> str | None:
+    """Return which unit times miss by a rounding error, as those written as floats do."""
     if values.dtype.kind not in "MO":
         return None
-    dates = [pd.Timestamp(v) if isinstance(v, np.datetime64) else v for v in values]
-    if len({(d.day, d.hour, d.minute, d.second, d.microsecond) for d in dates}) > 1:
-        return None
-    return np.diff([12 * d.year + d.month for d in dates])
+    index: Any = pd.DatetimeIndex(values) if values.dtype.kind == "M" else xr.CFTimeIndex(values)
+    for unit, tolerance in _TOLERANCES.items():
+        missed = abs(index - index.round(unit))
+        if missed.max() > pd.Timedelta(0) and missed.max() < pd.Timedelta(tolerance):
+            return unit
+    return None
+
+
+def _inexact(values: NDArray[Any], unit: str, dim: str) -> ValueError:
+    return ValueError(
+        f"`data` has times with rounding errors, such as {text(values[0])} and {text(values[1])}; "
+        f"round them, `data.assign_coords({dim}=data[{dim!r}].dt.round({unit!r}))`"
+    )
+
+
+def _months(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the steps in months of dates."""
+    return np.diff([12 * d.year + d.month for d in _dates(values)])
+
+
+def _share_a_place(values: NDArray[Any]) -> bool:
+    """Tell whether dates have the same day of the month and time of day."""
+    places = {(d.day, d.hour, d.minute, d.second, d.microsecond) for d in _dates(values)}
+    return len(places) == 1
+
+
+def _dates(values: NDArray[Any]) -> list[Any]:
+    return [pd.Timestamp(v) if isinstance(v, np.datetime64) else v for v in values]
 
 
 def _offset_name(step: Any) -> str:

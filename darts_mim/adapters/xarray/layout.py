@@ -28,7 +28,7 @@ RESERVED: Final = ("time", "global", KEY)
 """Names in the attributes of a grid that no channel can have."""
 
 # attributes that xarray moves to the encoding, and that name other variables
-_LINKS = ("grid_mapping", "bounds", "climatology")
+_LINKS = ("grid_mapping", "bounds", "climatology", "cell_measures", "formula_terms")
 
 
 def pack(layout: Mapping[str, Any]) -> dict[str, str]:
@@ -115,7 +115,7 @@ def links_of(variable: xr.Variable | xr.DataArray) -> dict[str, str]:
 
 
 def linked_names(data: xr.Dataset) -> set[str]:
-    """Return the names of variables that others name as their grid mapping or bounds."""
+    """Return the names of variables that others name, as their grid mapping or bounds."""
     names: set[str] = set()
     for variable in data.variables.values():
         for key in _LINKS:

@@ -7,6 +7,7 @@ of other calendars become integers, with calendar, start and step remembered.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from darts_mim.adapters.xarray.axes import is_calendar
 from darts_mim.adapters.xarray.irregular import (
     check_increasing,
     check_known,
+    in_a_zone,
     irregular,
     off_step,
     too_few,
@@ -60,10 +62,12 @@ def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times
     Raises
     ------
     TypeError
-        If the coordinate holds neither dates nor whole numbers.
+        If the coordinate holds neither dates without a time zone nor whole numbers.
     ValueError
         If the times do not increase in constant steps, or those of `freq`.
     """
+    if isinstance(freq, np.timedelta64):  # which is an integer to NumPy
+        freq = pd.Timedelta(freq)
     if coordinate is None:
         return _read_numbers(np.arange(length), freq, "time", {"kind": "none"})
     values, dim = coordinate.to_numpy(), str(coordinate.dims[0])
@@ -81,6 +85,8 @@ def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times
     if values.dtype.kind in "iu" or is_whole:
         check_increasing(values, dim)
         return _read_numbers(values.astype(np.int64), freq, dim, {"kind": "numbers", **layout})
+    if getattr(values[0], "tzinfo", None) is not None:
+        raise in_a_zone(values[0], dim, coordinate.name)
     raise TypeError(
         f"`data` has times {coordinate.name!r} of dtype {values.dtype}, such as {values[0]!r}; "
         "expected dates or whole numbers. Decode them with `xr.decode_cf(data)`, turn lead times "
@@ -186,14 +192,14 @@ def _read_calendar(values: NDArray[Any], freq: Any, dim: str) -> Times:
     if months is not None:
         layout = {"kind": "calendar", "place": months.place}
         return Times(months.begins, months.positions, notes, layout)
-    step = xr.infer_freq(given) if freq is None else freq
+    step = xr.infer_freq(given) if freq is None else _step_name(freq)
     if step is None:
         raise irregular(values, dim)
     regular = _calendar_range(values, step)
     positions = regular.get_indexer(given)
     if (positions < 0).any():
         raise irregular(values, dim) if freq is None else off_step(values, freq, dim)
-    notes |= {"start": values[0].isoformat(), "step": str(step)}
+    notes |= {"start": values[0].isoformat(), "step": step}
     return Times(pd.RangeIndex(len(regular)), positions, notes, {"kind": "steps"})
 
 
@@ -204,6 +210,12 @@ def _month_offset(freq: Any) -> Any:
     except (TypeError, ValueError):
         return None
     return offset if isinstance(offset, pd.offsets.MonthBegin) and offset.n > 0 else None
+
+
+def _step_name(freq: Any) -> Any:
+    """Return the name of a step that is a duration or an offset, as calendars read it."""
+    is_named = isinstance(freq, timedelta | pd.DateOffset)
+    return to_offset(freq).freqstr if is_named else freq
 
 
 def _calendar_range(values: NDArray[Any], step: Any) -> Any:
