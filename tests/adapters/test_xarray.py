@@ -226,8 +226,10 @@ class TestChannels:
                 {"index": ("time", np.arange(T)), "elevation": (("lat", "lon"), values(H, W))},
                 {},
                 ValueError,
-                r"no fields along .*: 'index' \('time',\), 'elevation'.*data\[\['sst'\]\].*"
-                r"`static=\['elevation'\]`",
+                (
+                    r"no fields along .*: 'index' \('time',\), 'elevation'.*data\[\['sst'\]\].*"
+                    r"`static=\['elevation'\]`"
+                ),
             ),
             (
                 {"index": ("time", np.arange(T))},

@@ -428,7 +428,7 @@ def test_training_that_cannot_fit_is_refused_with_what_each_option_would_give(
     needed = make_wide().summary(GRID).step_bytes
     room = needed * 2 // 3
     set_memory(monkeypatch, room)
-    with pytest.raises(MemoryError, match="a training step needs .* but the CPU has") as refusal:
+    with pytest.raises(MemoryError, match=r"a training step needs .* but the CPU has") as refusal:
         make_wide().fit(make_series())
     told = make_wide().summary(GRID)
     assert told.device_bytes == room
@@ -540,14 +540,14 @@ class RunsOut(pl.Callback):
 )
 def test_running_out_of_memory_comes_with_advice(error: Exception) -> None:
     model = make_model(trainer={"callbacks": [RunsOut(error)]})
-    with pytest.raises(type(error), match="(?s)allocate.*recompute=True: ") as raised:
+    with pytest.raises(type(error), match=r"(?s)allocate.*recompute=True: ") as raised:
         model.fit(make_series())
     assert raised.value.__cause__ is error
 
 
 def test_other_errors_stay_as_they_are() -> None:
     error = RuntimeError("something else")
-    with pytest.raises(RuntimeError, match="^something else$") as raised:
+    with pytest.raises(RuntimeError, match=r"^something else$") as raised:
         make_model(trainer={"callbacks": [RunsOut(error)]}).fit(make_series())
     assert raised.value is error
 
