@@ -134,7 +134,7 @@ def test_the_sea_goes_from_netcdf_to_an_uncertain_forecast_in_netcdf(
     given, said = find(request, data)
     script = "sea_surface_temperature.py"
     printed = run(script, "--data", given, "--output", str(tmp_path), "--seed", "3")
-    models = {"MIM", "persistence", "last year", "climatology"}
+    models = {"MIM", "persistence", "climatology"}
     check_results(tmp_path, models, horizon=6, data=said)
     check_pictures(printed, "error_curve.png", "uncertainty.png", "strip.png")
     with xr.open_dataarray(tmp_path / "forecast.nc") as forecast:

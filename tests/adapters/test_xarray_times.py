@@ -159,7 +159,7 @@ HADISST = dates(
     "1870-03-16T11:59:59.505615234",
 )
 JITTER = dates("2010-01-01", "2010-01-01 00:04:59.999999744", "2010-01-01 00:10:00.000000512")
-LATE = calendar("noleap", "h", 3) + np.arange(3) * timedelta(microseconds=1)
+LATE = calendar("noleap", "h", 3) + np.array([0, 1, 0]) * timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize(

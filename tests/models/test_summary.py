@@ -1,12 +1,10 @@
 """What a model will need is known before it is trained, and training that cannot fit is refused."""
 
 import json
-import logging
 import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,18 +14,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
-from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from darts.utils.likelihood_models.torch import GaussianLikelihood
 from darts.utils.timeseries_generation import datetime_attribute_timeseries
 from torch import Tensor, nn
 
-from darts_mim import Grid, MIMModel, ScheduledSampling, frames_to_series
+from darts_mim import Grid, MIMModel, frames_to_series
 from darts_mim.models import memory, summary
 from darts_mim.models.base import GridForecastingModel
-from darts_mim.models.capacity import Capacity, capacity_of
-from darts_mim.models.costs import Setting, step_costs
-from darts_mim.models.memory import rough_bound
+from darts_mim.models.capacity import Capacity
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.models.plans import plan_for
 from darts_mim.models.summary import ModelSummary
 from darts_mim.nn import unroll
 
@@ -35,8 +30,8 @@ TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_sum
 GRID = Grid(channels=2, height=5, width=6)
 
 
-def make_series(length: int = 12, dtype: Any = np.float32, **options: Any) -> TimeSeries:
-    frames = np.random.default_rng(0).random((length, *GRID.shape)).astype(dtype)
+def make_series(length: int = 12, **options: Any) -> TimeSeries:
+    frames = np.random.default_rng(0).random((length, *GRID.shape), dtype=np.float32)
     series = frames_to_series(frames, start="2026-01-01", freq="h", **options)
     assert isinstance(series, TimeSeries)
     return series
@@ -98,7 +93,7 @@ def test_a_grid_is_enough_without_covariates(summarised: ModelSummary) -> None:
 
 
 def test_it_prints_as_a_table(summarised: ModelSummary) -> None:
-    assert repr(summarised).splitlines()[:13] == [
+    assert repr(summarised).splitlines()[:14] == [
         "MIMModel",
         "",
         "grid               2 channels (channel_0, channel_1) x 5 rows x 6 columns",
@@ -107,11 +102,12 @@ def test_it_prints_as_a_table(summarised: ModelSummary) -> None:
         "channels read      8 in each patch",
         "",
         "layer              parameters",
-        "  bottom            2,084",
-        "  blocks[0]         3,276",
-        "  memory_paths[0]      16",
-        "  memory_paths[1]      15",
-        "  head                 32",
+        "  bottom           3,464",
+        "  blocks[0]        2,979",
+        "  memory_paths[0]     16",
+        "  memory_paths[1]     15",
+        "  head                32",
+        "  all              6,506",
     ]
     assert repr(summarised).splitlines()[15].startswith("training step      ")
     assert repr(summarised).endswith("2 frames of one series")
@@ -171,7 +167,7 @@ def test_batches_and_precision_scale_the_memory(summarised: ModelSummary) -> Non
     assert larger.step_flops == 2 * summarised.step_flops
     assert larger.forecast_flops == summarised.forecast_flops
     assert larger.activations_bytes == pytest.approx(2 * summarised.activations_bytes, rel=0.05)
-    double = make_model().summary(make_series(dtype=np.float64))
+    double = make_model().summary(make_series().astype(np.float64))
     assert double.precision == "64-true"
     assert double.step_bytes == pytest.approx(2 * summarised.step_bytes, rel=0.01)
     mixed = make_model(trainer={"precision": "bf16-mixed"}).summary(make_series(), batch_size=64)
@@ -248,8 +244,14 @@ class ConvolutionModule(GridForecastingModule):
 
 
 class ConvolutionModel(GridForecastingModel):
-    def __init__(self, input_chunk_length: int, output_chunk_length: int, **kwargs: Any) -> None:
-        super().__init__(grid=None, use_static_covariates=False)
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        grid: Grid | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(grid, use_static_covariates=False)
 
     def _create_model(self, train_sample: Any) -> ConvolutionModule:
         return ConvolutionModule(scheduled_sampling=None, **self._module_params(train_sample))
@@ -260,7 +262,9 @@ def test_any_network_on_the_base_is_summarised(monkeypatch: pytest.MonkeyPatch) 
     told = model.summary(make_series())
     assert told.layers == {"layer": 2 * 2 * 9 + 2}
     assert told.forecast_flops == 4 * (2 * 30) * (2 * 2 * 9) // 2
-    monkeypatch.setattr(memory, "capacity_of", lambda _: Capacity(10_000, 10_000))
+    for module in (memory, summary):
+        monkeypatch.setattr(module, "capacity_of", lambda _: Capacity(10_000, 10_000))
+    assert [each.option for each in model.summary(make_series()).changes] == ["batch_size"]
     with pytest.raises(MemoryError, match="with each alone a step would need\n    batch_size=1: "):
         model.fit(make_series())
 
@@ -407,248 +411,3 @@ def test_memory_is_what_a_gpu_is_seen_to_take(recompute: bool, precision: str) -
     model.fit(series)
     assert told.device == "cuda"
     assert peak.peak == pytest.approx(told.step_bytes, rel=0.15)
-
-
-# --- memory that is not there -------------------------------------------------------------------
-
-
-def set_memory(patch: pytest.MonkeyPatch, total: float, free: float | None = None) -> None:
-    capacity = Capacity(int(total), int(total if free is None else free))
-    for module in (memory, summary):
-        patch.setattr(module, "capacity_of", lambda _: capacity)
-
-
-def make_wide(**options: Any) -> MIMModel:
-    return make_model(hidden_channels=(16, 16), patch_size=1, **options)
-
-
-def test_training_that_cannot_fit_is_refused_with_what_each_option_would_give(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    needed = make_wide().summary(GRID).step_bytes
-    room = needed * 2 // 3
-    set_memory(monkeypatch, room)
-    with pytest.raises(MemoryError, match=r"a training step needs .* but the CPU has") as refusal:
-        make_wide().fit(make_series())
-    told = make_wide().summary(GRID)
-    assert told.device_bytes == room
-    assert {each.option for each in told.changes} == {
-        "recompute",
-        "batch_size",
-        "patch_size",
-        "hidden_channels",
-    }
-    assert all(each.fits for each in told.changes)
-    for change in told.changes:
-        assert f"\n    {change}" in str(refusal.value)
-        assert str(change) in repr(told)
-        changed = make_wide(**{change.option: change.value}).summary(GRID)
-        assert changed.step_bytes == pytest.approx(change.step_bytes, rel=0.02)
-        assert change.fits == (change.step_bytes <= room)
-    changed = make_wide(**{told.changes[0].option: told.changes[0].value})
-    changed.fit(make_series())
-
-
-def test_what_does_not_help_enough_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_memory(monkeypatch, 1000)
-    told = make_wide(recompute=True).summary(GRID)
-    assert [each.option for each in told.changes] == ["patch_size", "hidden_channels", "batch_size"]
-    assert [each.value for each in told.changes] == [4, (8, 8), 1]
-    assert all(str(each).endswith("still too much") for each in told.changes)
-
-
-def test_a_step_that_may_not_fit_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    needed = make_wide().summary(GRID).step_bytes
-    set_memory(monkeypatch, 10 * needed, free=needed)
-    with caplog.at_level(logging.WARNING):
-        model = make_wide().fit(make_series())
-    assert "it may not fit in the" in caplog.text
-    caplog.clear()
-    set_memory(monkeypatch, 10 * needed)
-    with caplog.at_level(logging.WARNING):
-        assert torch.equal(weights(make_wide().fit(make_series())), weights(model))
-    assert "fit in" not in caplog.text
-
-
-def test_small_models_are_not_looked_at_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_at: list[Any] = []
-    monkeypatch.setattr(memory, "step_costs", lambda *args: looked_at.append(args))
-    model = make_model().fit(make_series())
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        with memory.enough_memory(model, model.model, model.trainer):
-            pass
-        seconds.append(time.process_time() - start)
-    assert not looked_at
-    assert min(seconds) < 0.05
-
-
-@pytest.mark.parametrize(
-    ("options", "grid"),
-    [
-        ({}, GRID),
-        ({"kernel_size": 1, "layer_norm": False}, GRID),
-        ({"hidden_channels": (2, 2), "patch_size": 8}, Grid(3, 32, 40)),
-        ({"hidden_channels": (2, 2), "likelihood": QuantileRegression()}, GRID),
-        ({"hidden_channels": (32, 32), "batch_size": 1}, Grid(1, 2, 2)),
-    ],
-)
-def test_the_rough_bound_lies_above(options: dict[str, Any], grid: Grid) -> None:
-    model = make_model(**options)
-    plan = plan_for(model, grid)
-    module = plan.module()
-    rough = rough_bound(module, plan.sample, model.batch_size)
-    assert (
-        rough > step_costs(module, plan.sample, Setting(model.batch_size, "cpu", "32-true")).total
-    )
-
-
-class Picky(nn.MSELoss):
-    """A loss that looks at values."""
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = super().forward(prediction, target)
-        if float(loss) == 1.0:
-            raise ArithmeticError("a loss of 1")
-        return loss
-
-
-def test_a_step_that_cannot_be_told_of_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_memory(monkeypatch, 1000)
-    assert make_model(loss_fn=Picky()).fit(make_series()).model_created
-
-
-class RunsOut(pl.Callback):
-    """Run out of memory in the first step."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
-    ],
-)
-def test_running_out_of_memory_comes_with_advice(error: Exception) -> None:
-    model = make_model(trainer={"callbacks": [RunsOut(error)]})
-    with pytest.raises(type(error), match=r"(?s)allocate.*recompute=True: ") as raised:
-        model.fit(make_series())
-    assert raised.value.__cause__ is error
-
-
-def test_other_errors_stay_as_they_are() -> None:
-    error = RuntimeError("something else")
-    with pytest.raises(RuntimeError, match=r"^something else$") as raised:
-        make_model(trainer={"callbacks": [RunsOut(error)]}).fit(make_series())
-    assert raised.value is error
-
-
-def test_scheduled_sampling_and_recomputation_train_the_same_weights() -> None:
-    options = {"scheduled_sampling": ScheduledSampling.linear(2), "dropout": 0.3}
-    series = make_series(mask=np.arange(30).reshape(5, 6) % 7 > 0)
-    for extra in (
-        {},
-        {"likelihood": GaussianLikelihood()},
-        {"trainer": {"precision": "bf16-mixed"}},
-    ):
-        plain, recomputed = (
-            make_model(**options, **extra, recompute=recompute).fit(series)
-            for recompute in (False, True)
-        )
-        assert torch.equal(weights(plain), weights(recomputed))
-    recomputed.save("model.pt")
-    other = make_model(**options, trainer={"precision": "bf16-mixed"})
-    other.load_weights("model.pt")
-    assert not other.model.network.recompute
-    forecasts = [each.predict(3, series=series).all_values() for each in (recomputed, other)]
-    np.testing.assert_array_equal(*forecasts)
-
-
-# --- how much there is --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the root of a machine with 8,000 KiB, 1,000 KiB of swap, and no limits."""
-    import resource
-
-    from darts_mim.models import capacity
-
-    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
-    monkeypatch.setattr(capacity, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(capacity, "_CGROUPS", tmp_path / "groups")
-    write(
-        tmp_path / "proc/meminfo", "MemTotal: 8000 kB\nMemAvailable: 5000 kB\nSwapTotal: 1000 kB\n"
-    )
-    write(tmp_path / "proc/self/status", "VmSize: 900 kB\nVmData: 600 kB\n")
-    return tmp_path
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def in_kib() -> tuple[float, float]:
-    capacity = capacity_of(torch.device("cpu"))
-    assert capacity is not None
-    return capacity.total / 1024, capacity.free / 1024
-
-
-def test_a_machine_has_its_memory_and_swap(machine: Path) -> None:
-    assert in_kib() == (9000, 5000)
-
-
-def test_control_groups_bound_it(machine: Path) -> None:
-    write(machine / "proc/self/cgroup", "0::/jobs/mine\n")
-    group = machine / "groups/jobs"
-    write(group / "mine/memory.max", "max\n")
-    write(group / "memory.max", f"{4000 * 1024}\n")
-    write(group / "memory.current", f"{3000 * 1024}\n")
-    write(group / "memory.stat", f"anon 5\ninactive_file {500 * 1024}\n")
-    assert in_kib() == (5000, 1500)
-    write(group / "memory.swap.max", "0\n")
-    assert in_kib() == (4000, 1500)
-
-
-def test_control_groups_of_the_first_version_bound_it(machine: Path) -> None:
-    write(machine / "proc/self/cgroup", "4:cpu:/x\n3:hugetlb,memory:/outside\n")
-    group = machine / "groups/memory"
-    write(group / "memory.limit_in_bytes", f"{2000 * 1024}\n")
-    write(group / "memory.usage_in_bytes", f"{1900 * 1024}\n")
-    assert in_kib() == (3000, 100)
-    write(group / "memory.limit_in_bytes", "9223372036854771712\n")
-    assert in_kib() == (9000, 5000)
-
-
-def test_limits_of_the_process_bound_it(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import resource
-
-    bounds = {resource.RLIMIT_AS: 2000 * 1024, resource.RLIMIT_DATA: 1000 * 1024}
-    monkeypatch.setattr(resource, "getrlimit", lambda limit: (bounds[limit],) * 2)
-    assert in_kib() == (1000, 400)
-
-
-def test_a_gpu_has_what_torch_keeps_of_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (300, 1000))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 500)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 450)
-    assert capacity_of(torch.device("cuda", 0)) == Capacity(1000, 350)
-
-
-def test_where_it_is_not_known_nothing_is_refused(machine: Path) -> None:
-    (machine / "proc/meminfo").unlink()
-    assert capacity_of(torch.device("cpu")) is None
-    assert capacity_of(torch.device("meta")) is None
-    assert make_model().fit(make_series()).model_created

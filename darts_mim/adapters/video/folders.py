@@ -108,14 +108,14 @@ def read_frames(
         paths = _images_in(folder)
     else:
         folder = paths[0].parent
+    name = folder.resolve().name
     frames = same_shape(_frames(paths, target_size, bool(grey), target_type))
     if cache is None:
         array = in_memory(frames, target_type)
     else:
-        name = folder.resolve().name or "frames"
-        origin = [path.resolve() for path in paths], target_size, grey, target_type
+        origin = [path.resolve() for path in paths], target_size, bool(grey), target_type
         array = in_file(frames, target_type, Path(cache), name, origin)
-    return make_series(array, rate=rate, source=folder.name, start=start, freq=freq)
+    return make_series(array, rate=rate, source=name, start=start, freq=freq)
 
 
 def natural_order(path: Path) -> tuple[list[Any], str]:

@@ -110,6 +110,7 @@ def read_video(
 
     Examples
     --------
+    >>> from darts_mim import frames_to_series
     >>> from darts_mim.adapters import write_video
     >>> frames = np.random.default_rng(0).random((50, 3, 12, 16), dtype=np.float32)
     >>> clip = write_video("clip.mkv", frames_to_series(frames), fps=25)

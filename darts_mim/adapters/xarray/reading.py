@@ -60,8 +60,8 @@ def from_xarray(
     ----------
     data : xarray.DataArray or xarray.Dataset
         Fields along time, rows and columns, in any order and unit, decoded as `xarray.open_dataset`
-        does; NaN marks what is missing. Variables that others name as their grid mapping or
-        bounds are kept; choose among the rest with ``data[["sst", "ice"]]``.
+        does; NaN marks what is missing. Variables that others name as their grid mapping, bounds
+        or cell measures are kept; choose among the rest with ``data[["sst", "ice"]]``.
     time, y, x : str, optional
         Names of the dimensions, or of 1-D coordinates along them, where they are not found.
     channel : str, optional
