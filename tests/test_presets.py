@@ -1,47 +1,77 @@
-"""The presets: the paper's numbers, and models that can be built from them."""
+"""The presets are plain arguments of MIMModel that users read and change."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from darts_mim import Grid, MIMModel, frames_to_series, presets
-from darts_mim.nn import MIMNetwork
-from darts_mim.nn.patches import fold_patches
+from darts_mim import Grid, MIMModel, ScheduledSampling, frames_to_series, presets, series_to_frames
 
-ALL = {name: getattr(presets, name) for name in presets.__all__}
-FRAMES = {"MOVING_MNIST": (1, 64, 64), "KTH": (1, 128, 128), "TAXIBJ": (2, 32, 32)}
-FOLDED = {"MOVING_MNIST": (16, 16, 16), "KTH": (16, 32, 32), "TAXIBJ": (8, 16, 16)}
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_preset_is_a_plain_dictionary_that_makes_a_model(name):
-    preset = deepcopy(ALL[name])
-    assert type(preset) is dict
-    model = MIMModel(**preset, random_state=0)
-    assert {key: model.model_params[key] for key in preset} == preset
-    assert preset == ALL[name]
+GRIDS = {
+    "MOVING_MNIST": Grid(1, 64, 64),
+    "KTH": Grid(1, 128, 128),
+    "TAXIBJ": Grid(2, 32, 32),
+    "LAPTOP": Grid(3, 64, 64),
+    "TINY": Grid(1, 16, 16),
+}
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
 
-@pytest.mark.parametrize("name", FRAMES)
-def test_the_papers_presets_have_its_lengths_widths_and_patches(name):
-    preset = ALL[name]
-    lengths = (4, 4) if name == "TAXIBJ" else (10, 10)
-    assert (preset["input_chunk_length"], preset["output_chunk_length"]) == lengths
-    assert preset["hidden_channels"] == (64, 64, 64, 64)
-    assert (preset["batch_size"], preset["optimizer_kwargs"]) == (8, {"lr": 0.001})
-    assert preset["pl_trainer_kwargs"] == {"max_steps": 100_000}
-    sampling = preset["scheduled_sampling"]
-    assert (sampling is None) == (name == "TAXIBJ")
-    if sampling is not None:
-        assert [sampling.horizon(step) for step in (0, 25_000, 50_000)] == [1.0, 0.5, 0.0]
-    frame = MIMNetwork(1, (2, 2), kernel_size=1).head.weight.new_zeros(1, *FRAMES[name])
-    assert tuple(fold_patches(frame, preset["patch_size"]).shape[1:]) == FOLDED[name]
+def preset(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(presets, name)
+    return found
 
 
-def test_the_tiny_preset_trains_and_forecasts():
-    frames = np.random.default_rng(0).random((20, 1, 8, 12), dtype=np.float32)
-    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-    model = MIMModel(**presets.TINY, random_state=0, pl_trainer_kwargs=quiet)
-    forecast = model.fit(frames_to_series(frames)).predict(n=6)
-    assert Grid.from_series(forecast).shape == (1, 8, 12)
+def test_all_of_them_are_named() -> None:
+    assert set(presets.__all__) == set(GRIDS)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_each_makes_a_model(name: str) -> None:
+    options = preset(name)
+    assert type(options) is dict
+    before = deepcopy(options)
+    model = MIMModel(**options, random_state=0)
+    for option, value in options.items():
+        assert model.model_params[option] == value
+    assert model.batch_size == 8
+    assert options == before
+
+
+@pytest.mark.parametrize("name", ["MOVING_MNIST", "KTH", "TAXIBJ"])
+def test_the_paper_s_are_its_settings(name: str) -> None:
+    options = preset(name)
+    assert options["hidden_channels"] == (64,) * 4
+    assert options["optimizer_kwargs"] == {"lr": 0.001}
+    assert options["pl_trainer_kwargs"]["max_steps"] == 100_000
+    frames = 4 if name == "TAXIBJ" else 10
+    assert options["input_chunk_length"] == options["output_chunk_length"] == frames
+    sampling = None if name == "TAXIBJ" else ScheduledSampling.linear(50_000)
+    assert options["scheduled_sampling"] == sampling
+
+
+@pytest.mark.parametrize("name", ["TAXIBJ", "TINY"])
+def test_each_tells_what_it_needs_on_its_grid(name: str) -> None:
+    told = MIMModel(**preset(name)).summary(GRIDS[name])
+    folded = {"TAXIBJ": (16, 16), "TINY": (8, 8)}[name]
+    assert told.folded_shape == folded
+    assert told.padding == (0, 0)
+    assert told.step_bytes < 2**30
+
+
+def test_the_tiny_one_learns_in_seconds() -> None:
+    t, y, x = np.ogrid[:60, :16, :16]
+    spot = (y - 8 - 4 * np.sin(0.4 * t)) ** 2 + (x - 8 - 4 * np.cos(0.4 * t)) ** 2
+    series = frames_to_series(np.exp(-spot / 6)[:, None])
+    train, test = series[:48], series[48:]
+    before = deepcopy(presets.TINY)
+    trainer = {**presets.TINY["pl_trainer_kwargs"], **QUIET}
+    model = MIMModel(**{**presets.TINY, "pl_trainer_kwargs": trainer}, random_state=0).fit(train)
+    assert model.trainer.global_step == 50
+    assert presets.TINY == before
+    truth = series_to_frames(test[:4])
+    error = np.mean((series_to_frames(model.predict(n=4)) - truth) ** 2)
+    assert error < 0.5 * np.mean((series_to_frames(train[-1:]) - truth) ** 2)
+    assert torch.isfinite(model.trainer.callback_metrics["train_loss"])

@@ -28,8 +28,8 @@ __all__ = ["Change", "changes", "enough_memory", "rough_bound"]
 
 logger = get_logger(__name__)
 
-# What a process holds beyond its tensors: the heap of the C library keeps holes between them
-# (docs/results/costs), torch's own on a GPU fewer.
+# What a process holds beyond its tensors: the heap of the C library keeps holes between them,
+# torch's own on a GPU fewer.
 _SLACK = {"cpu": 1.5, "cuda": 1.1}
 
 _LEAST_WIDTH = 8  # channels of a layer: to have fewer is no advice

@@ -118,7 +118,7 @@ class MIMModel(GridForecastingModel):
     recompute
         Whether training computes the activations of a time step again in the backward pass, rather
         than to store those of all steps. The loss and the weights are the same; a step takes a
-        fraction of the memory and about a third more time (``summary`` says how much memory).
+        fraction of the memory and about a third more operations (``summary`` says how many).
     use_static_covariates
         Whether to read the static covariates of the target, where it has any.
     grid
