@@ -165,6 +165,7 @@ for column, name in zip(tables["MIM"], series.components, strict=True):
         model: errors[column].drop("mean") for model, errors in tables.items()
     }
     figure = plot_horizon_error(curves, ylabel=column)
+    figure.axes[0].set_xlabel("month of the forecast")
     file = f"error_of_{name.replace(' ', '_')}.png"
     save_figure(run.output / file, figure)
     show(
@@ -183,26 +184,18 @@ figure = Figure(figsize=(9, 5), layout="constrained")
 axes = figure.subplots(2, 1, sharex=True)
 shown = series.slice(pd.Timestamp("1994-01"), pd.Timestamp("1999-01"))
 for ax, name in zip(axes, series.components, strict=True):
-    ax.plot(
-        shown.time_index, shown[name].values(), color="0.5", label="observed"
-    )
+    values = shown[name].values()
+    ax.plot(shown.time_index, values, color="0.5", label="observed")
     ax.set_ylabel(f"{name} [{UNITS[name]}]")
 for begin in ("1995-06", "1997-03", "1998-01"):
     before, _ = series.split_before(pd.Timestamp(begin))
-    forecast = scaler.inverse_transform(
-        models["MIM"].predict(HORIZON, scaler.transform(before))
-    )
+    scaled = models["MIM"].predict(HORIZON, scaler.transform(before))
+    forecast = scaler.inverse_transform(scaled)
+    times = forecast.time_index
+    label = "MIM" if begin == "1995-06" else None
     for ax, name in zip(axes, series.components, strict=True):
-        ax.plot(
-            forecast.time_index,
-            forecast[name].values(),
-            color="C0",
-            label="MIM",
-        )
-axes[0].legend(
-    *(list(each)[:2] for each in axes[0].get_legend_handles_labels()),
-    frameon=False,
-)
+        ax.plot(times, forecast[name].values(), color="C0", label=label)
+axes[0].legend(frameon=False)
 save_figure(run.output / "forecast.png", figure)
 show(
     run.output / "forecast.png",

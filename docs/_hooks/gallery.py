@@ -97,7 +97,7 @@ EXAMPLES = (
     ),
     Example("human_actions", thumbnail="forecast.gif", data="weizmann"),
     Example("traffic_flow", thumbnail="forecast.gif", data="nyc_taxi_bike/NYTaxi"),
-    Example("sea_surface_temperature", thumbnail="uncertainty.png", data="sst/sst.mnmean.nc"),
+    Example("sea_surface_temperature", thumbnail="strip.png", data="sst/sst.mnmean.nc"),
     Example("multivariate", thumbnail="forecast.png"),
     Example("custom_network", thumbnail="strip.png"),
 )

@@ -248,6 +248,7 @@ class ConvolutionModel(GridForecastingModel):
         self,
         input_chunk_length: int,
         output_chunk_length: int,
+        output_chunk_shift: int = 0,
         grid: Grid | None = None,
         **kwargs: Any,
     ) -> None:
@@ -261,7 +262,9 @@ def test_any_network_on_the_base_is_summarised(monkeypatch: pytest.MonkeyPatch) 
     model = ConvolutionModel(3, 2, batch_size=4, pl_trainer_kwargs=TRAINER)
     told = model.summary(make_series())
     assert told.layers == {"layer": 2 * 2 * 9 + 2}
-    assert told.forecast_flops == 4 * (2 * 30) * (2 * 2 * 9) // 2
+    assert told.forecast_flops == 4 * (2 * 30) * (
+        2 * 2 * 9
+    )  # steps, values, and the products and sums for each
     for module in (memory, summary):
         monkeypatch.setattr(module, "capacity_of", lambda _: Capacity(10_000, 10_000))
     assert [each.option for each in model.summary(make_series()).changes] == ["batch_size"]
@@ -352,6 +355,7 @@ fixed = told.weights_bytes + told.gradients_bytes + told.optimizer_bytes
 record = {"told": told.step_bytes, "measured": peak.peak - peak.before + fixed}
 if limit:
     import resource
+    del trainer["callbacks"]
     resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + 2**30,) * 2)
     try:
         make(batch_size=300).fit(series)
@@ -378,7 +382,7 @@ def measure(options: dict[str, Any], limit: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("name", MEASURED)
 def test_memory_is_what_a_process_is_seen_to_take(name: str) -> None:
     record = measure(MEASURED[name], limit=name == "float32")
-    assert record["told"] > 40 * 2**20
+    assert record["told"] > 30 * 2**20
     assert record["measured"] == pytest.approx(record["told"], rel=0.15)
     if name == "float32":
         assert "recompute=True: " in record["refused"]

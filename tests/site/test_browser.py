@@ -146,9 +146,10 @@ def test_code_is_copied(desktop: Visit, address: str) -> None:
 
 
 def search(page: Page, words: str) -> list[str]:
+    page.wait_for_load_state()  # before, nothing listens to the keys
     if not page.locator("input.md-search__input").is_visible():
         page.locator("label.md-header__button[for=__search]").click()
-    page.locator("input.md-search__input").fill(words)
+    page.locator("input.md-search__input").press_sequentially(words)
     results = page.locator(".md-search-result__link")
     expect(results.first).to_be_visible(timeout=PATIENCE)
     return [link.get_attribute("href") or "" for link in results.all()]
