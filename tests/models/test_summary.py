@@ -262,13 +262,16 @@ def test_any_network_on_the_base_is_summarised(monkeypatch: pytest.MonkeyPatch) 
     model = ConvolutionModel(3, 2, batch_size=4, pl_trainer_kwargs=TRAINER)
     told = model.summary(make_series())
     assert told.layers == {"layer": 2 * 2 * 9 + 2}
-    assert told.forecast_flops == 4 * (2 * 30) * (
-        2 * 2 * 9
-    )  # steps, values, and the products and sums for each
+    steps, values, products_and_sums = 4, 2 * 30, 2 * 2 * 9
+    assert told.forecast_flops == steps * values * products_and_sums
+    half = model.summary(make_series(), batch_size=2)
+    room = 10_000
+    assert half.step_bytes < room < told.step_bytes
     for module in (memory, summary):
-        monkeypatch.setattr(module, "capacity_of", lambda _: Capacity(10_000, 10_000))
-    assert [each.option for each in model.summary(make_series()).changes] == ["batch_size"]
-    with pytest.raises(MemoryError, match="with each alone a step would need\n    batch_size=1: "):
+        monkeypatch.setattr(module, "capacity_of", lambda _: Capacity(room, room))
+    [change] = model.summary(make_series()).changes
+    assert change == ("batch_size", 2, half.step_bytes, True)
+    with pytest.raises(MemoryError, match="with each alone a step would need\n    batch_size=2: "):
         model.fit(make_series())
 
 
