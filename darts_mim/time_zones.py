@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import timezone, tzinfo
 from numbers import Number
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -82,20 +81,21 @@ def in_time_zone(times: Any, zone: str | None) -> Any:
             f"the attribute 'time_zone' of \"time\" must name a time zone, got {zone!r} ({error}); "
             "write for example 'Europe/Berlin', 'UTC' or 'UTC+01:00'"
         ) from error
-    try:
-        return times.tz_localize(zone)
-    except ValueError as error:
+    zoned = times.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    lost = np.asarray(zoned.isna())
+    if lost.any():
         raise ValueError(
-            f"the times do not all exist once in the time zone {zone}, whose clocks change between "
-            f"{times[0]} and {times[-1]} ({error}); make the series in UTC, with "
-            "`times.tz_convert('UTC')`"
-        ) from error
+            f"the times do not all exist once in the time zone {zone}, whose clocks change at "
+            f"{times[lost][0]}; make the series in UTC, with `times.tz_convert('UTC')`"
+        )
+    return zoned
 
 
 def _zone_name(zone: tzinfo) -> str:
     """Name a zone so that pandas finds it again, or raise."""
-    # a fixed offset may be called anything, such as CET, which another zone is called as well
-    fixed = None if isinstance(zone, ZoneInfo) else zone.utcoffset(None)
+    # of a zone of zoneinfo, or of pytz; others may be called anything, such as CET
+    known = getattr(zone, "key", None) or getattr(zone, "zone", None)
+    fixed = None if known else zone.utcoffset(None)
     name = str(zone if fixed is None else timezone(fixed))
     try:
         found = pd.Timestamp(0, tz=name).tzinfo

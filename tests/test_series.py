@@ -360,8 +360,6 @@ def test_attributes_travel_with_a_series_beside_the_time_zone():
     assert dict(grid.attributes_of("time")) == {"long_name": "hour", "time_zone": "UTC"}
 
 
-# Darts 0.48 counts the steps of a slice with a check that pandas 3 calls deprecated.
-@pytest.mark.filterwarnings("ignore:isinstance.obj, DateOffset. is deprecated")
 @pytest.mark.parametrize(
     "change",
     [

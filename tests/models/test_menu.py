@@ -111,7 +111,7 @@ class Notes(pl.Callback):
 # --- times --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("freq", ["30min", "MS", "B", "W-WED"])
+@pytest.mark.parametrize("freq", ["30min", "D", "2D", "MS", "B", "W-WED"])
 def test_forecasts_follow_the_dates_of_the_series(fitted: MIMModel, freq: str) -> None:
     dates = pd.date_range("2024-02-01", periods=LENGTH + 5, freq=freq)
     series = make_series(times=dates[:LENGTH])
@@ -120,6 +120,26 @@ def test_forecasts_follow_the_dates_of_the_series(fitted: MIMModel, freq: str) -
     rolled = fitted.historical_forecasts(series, forecast_horizon=2, stride=3, retrain=False)
     assert rolled.time_index.equals(dates[4:LENGTH:3])
     assert_close(forecast, values(fitted.predict(n=5)))
+
+
+@pytest.mark.parametrize("freq", ["30min", "D", "2D", "MS", "B", "W-WED"])
+def test_forecasts_from_a_date_are_measured_on_the_dates_they_share(
+    fitted: MIMModel, freq: str
+) -> None:
+    series = make_series(times=pd.date_range("2024-02-01", periods=LENGTH, freq=freq))
+    options: dict[str, Any] = {"forecast_horizon": 2, "retrain": False, "last_points_only": False}
+    start = series.time_index[-4]
+    forecasts = fitted.historical_forecasts(series, start=start, **options)
+    assert [each.start_time() for each in forecasts] == list(series.time_index[-4:-1])
+    truth = [values(series)[i : i + 2] for i in range(LENGTH - 4, LENGTH - 1)]
+    expected = [
+        np.mean((values(each) - actual) ** 2, axis=(1, 2))
+        for each, actual in zip(forecasts, truth, strict=True)
+    ]
+    measured = [frame_mse(series, each) for each in forecasts]
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+    error = fitted.backtest(series, start=start, metric=frame_mse, reduction=None, **options)
+    np.testing.assert_allclose(error, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("start", "step"), [(0, 1), (7, 2), (-5, 3)])

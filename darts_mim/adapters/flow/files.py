@@ -230,11 +230,16 @@ def _step_of(file: Path, freq: Any) -> Any:
             )
         freq = pd.Timedelta(minutes=int(named[1]))
     step = getattr(make_time_index(1, freq=freq), "freq", None)
-    if not isinstance(step, pd.offsets.Tick) or _DAY % pd.Timedelta(step):
+    if not isinstance(step, pd.offsets.Tick) or _DAY % _length(step):
         raise ValueError(
             f"`freq={freq!r}` must divide a day into slots for {file}; pass for example '30min'"
         )
-    return pd.tseries.frequencies.to_offset(pd.Timedelta(step))  # 60min and h are one
+    length: Any = _length(step)  # pandas' stubs do not take it for a frequency
+    return pd.tseries.frequencies.to_offset(length)  # 60min and h are one
+
+
+def _length(step: pd.offsets.Tick) -> pd.Timedelta:
+    return pd.Timedelta(step.nanos, "ns")
 
 
 def _times_of(
@@ -253,12 +258,12 @@ def _times_of(
     days = pd.to_datetime(text.where(well_formed).str[:8], format="%Y%m%d", errors="coerce")
     _refuse(text[days.isna()], file, "a day and a slot in it, YYYYMMDDTT")
     slots = text.str[8:].astype(int)
-    per_day = _DAY // pd.Timedelta(step)
+    per_day = _DAY // _length(step)
     first = _first_slot(slots, per_day, file) if first_slot is None else first_slot
     is_slot = slots.between(first, first + per_day - 1)
     expected = f"a slot from {first:02d} to {first + per_day - 1:02d} (freq={step.freqstr!r})"
     _refuse(text[~is_slot], file, expected)
-    return pd.DatetimeIndex(days + (slots - first) * pd.Timedelta(step))
+    return pd.DatetimeIndex(days + (slots - first) * _length(step))
 
 
 def _first_slot(slots: pd.Series[int], per_day: int, file: Path) -> int:

@@ -219,11 +219,13 @@ def _checked_step(times: pd.Index[Any], freq: Any) -> Any:
 
 def _positions(times: pd.Index[Any], step: Any) -> NDArray[np.intp]:
     """Count the steps from the first of the times; -1 where one does not lie on a step."""
-    if isinstance(times, pd.DatetimeIndex) and not isinstance(step, pd.offsets.Tick):
+    # a day is no length of time where clocks change
+    is_length = isinstance(step, pd.offsets.Tick) and not isinstance(step, pd.offsets.Day)
+    if isinstance(times, pd.DatetimeIndex) and not is_length:
         return pd.date_range(times[0], times[-1], freq=step).get_indexer(times)
     # counted and not listed: a single wrong date may be a century of seconds away
     since = instants(times) - instants(times[:1])
-    length = pd.Timedelta(step).to_timedelta64() if isinstance(step, pd.offsets.Tick) else step
+    length = np.timedelta64(step.nanos, "ns") if is_length else step
     return np.where((since % length).astype(np.int64) == 0, since // length, -1)
 
 
@@ -249,8 +251,8 @@ def _with_gaps(times: pd.Index[Any], missing: NDArray[np.intp], step: Any) -> Va
 
 def _offset(step: np.timedelta64) -> Any:
     """Return a length of time as an offset; whole days as days, which pandas reads from dates."""
-    days, rest = divmod(pd.Timedelta(step), pd.Timedelta(days=1))
-    return pd.tseries.frequencies.to_offset(pd.Timedelta(step) if rest else f"{days}D")
+    length: Any = pd.Timedelta(step)  # pandas' stubs do not take it for a frequency
+    return pd.tseries.frequencies.to_offset(length)
 
 
 def _spelt(step: Any) -> str:

@@ -109,7 +109,8 @@ def units_of(starts: pd.DatetimeIndex) -> str:
     >>> units_of(pd.date_range("2016-01-01", periods=2, freq="30min"))
     'trips per 30 min'
     """
-    length = _duration(starts.freq)
+    step: Any = starts.freq
+    length = pd.Timedelta(step)
     for name, unit in _UNITS:
         count, rest = divmod(length, pd.Timedelta(unit))
         if not rest:
@@ -119,17 +120,12 @@ def units_of(starts: pd.DatetimeIndex) -> str:
 
 def _checked_step(freq: Any) -> Any:
     step = getattr(make_time_index(1, freq=freq), "freq", None)
-    if not isinstance(step, pd.offsets.Tick | pd.offsets.Day):
+    if not isinstance(step, pd.offsets.Tick):
         raise ValueError(
             f"`freq={freq!r}` must be a length of time, the same for all intervals; pass for "
             "example '30min', 'h' or 'D'"
         )
     return step
-
-
-def _duration(step: Any) -> pd.Timedelta:
-    is_days = isinstance(step, pd.offsets.Day)
-    return pd.Timedelta(days=step.n) if is_days else pd.Timedelta(step)
 
 
 def _floor(moment: Any, step: Any) -> Any:

@@ -157,7 +157,5 @@ def _dates(values: NDArray[Any]) -> list[Any]:
 
 
 def _offset_name(step: Any) -> str:
-    days = pd.Timedelta(step) / pd.Timedelta("1D")
-    if days % 1 == 0:
-        return "D" if days == 1 else f"{days:.0f}D"
-    return str(to_offset(pd.Timedelta(step)).freqstr)
+    length: Any = pd.Timedelta(step)  # pandas' stubs do not take it for a frequency
+    return str(to_offset(length).freqstr)
