@@ -242,7 +242,7 @@ class _Recorder:
 
     def _count(self, layer: int, gate: Tensor, is_counted: Tensor) -> None:
         if self._observed is not None:
-            is_counted = is_counted & self._observed
+            is_counted = is_counted & self._observed.to(is_counted.device)  # `predict` moves it
         is_open = (gate > self.threshold) & is_counted
         self._counts[self._step][layer] += np.array([int(is_open.sum()), int(is_counted.sum())])
 

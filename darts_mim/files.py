@@ -30,7 +30,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     ['errors.csv']
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex}{target.suffix}")
+    draft = target.with_name(f".{uuid.uuid4().hex}{target.suffix}")
     try:
         yield draft
         draft.replace(target)

@@ -13,7 +13,7 @@ from darts import TimeSeries
 from darts.metrics.utils import _get_values_or_raise
 from numpy.typing import NDArray
 
-from darts_mim.grid import Grid, grid_of
+from darts_mim.grid import Grid, check_same_cells, grid_of
 from darts_mim.times import time_span
 
 _BYTE_RANGE = 255.0
@@ -120,6 +120,7 @@ def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
             f"`pred_series` lies on another grid than `actual_series`: expected {actual}, got "
             f"{predicted}; bring both to the same channels, rows and columns"
         )
+    check_same_cells({"actual_series": actual, "pred_series": predicted})
     # an actual series made without a mask does not make cells observed that never were
     return actual if actual.mask is not None else predicted
 

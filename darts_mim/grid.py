@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 METADATA_KEY: Final = "grid"
 """Where the grid lies in ``TimeSeries.metadata``."""
+
+_SAME_PLACE = 1e-5  # of the largest coordinate: what float32 may change, and a cell's size not
 
 
 class _Array(Protocol):
@@ -458,6 +461,43 @@ def grid_of(series: TimeSeries) -> Grid:
     Grid of 2 channels (channel_0, channel_1) x 1 row x 1 column
     """
     return Grid.from_series(series) or Grid(series.n_components, 1, 1)
+
+
+def check_same_cells(grids: Mapping[str, Grid]) -> None:
+    """Raise if grids of one shape that say where their cells are, or call their channels, differ.
+
+    Parameters
+    ----------
+    grids : mapping of str to Grid
+        The grids, by the names of the arguments they come from. Coordinates that agree to a
+        hundred-thousandth of the largest, as after a way through float32, are the same; names that
+        only number the channels say nothing.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    located = {name: grid for name, grid in grids.items() if grid.coordinates is not None}
+    for (first, expected), (name, got) in pairwise(located.items()):
+        theirs = (got.coordinates or {}).values()
+        for (axis, here), there in zip((expected.coordinates or {}).items(), theirs, strict=True):
+            if np.abs(here - there).max() > _SAME_PLACE * np.abs(here).max():
+                raise ValueError(
+                    f"`{name}` must lie on the cells of `{first}`, with {axis!r} from {here[0]:g} "
+                    f"to {here[-1]:g}, got {there[0]:g} to {there[-1]:g}; flip, cut or regrid one"
+                )
+    called = {
+        name: grid.channel_names
+        for name, grid in grids.items()
+        if grid.channel_names != checked_names(None, grid.channels)
+    }
+    for (first, names), (name, others) in pairwise(called.items()):
+        if names != others:
+            raise ValueError(
+                f"`{name}` must have the channels of `{first}`, {', '.join(names)}, got "
+                f"{', '.join(others)}; bring them into one order, or rename them"
+            )
 
 
 @lru_cache(maxsize=8)

@@ -144,6 +144,16 @@ class TestShares:
         shares = gate_saturation(model, series, 0.5).shares.iloc[1:]
         assert set(np.unique(shares)) <= {0.0, 1.0}  # of one element
 
+    @pytest.mark.gpu
+    def test_they_are_left_out_on_a_gpu_as_well(self):
+        mask = np.arange(35).reshape(5, 7) % 3 > 0
+        series = make_series(mask=mask, dtype=np.float32)
+        model = make_model().fit(series)
+        expected = gate_saturation(model, series, 0.5).shares
+        model.trainer_params["accelerator"] = "gpu"
+        found = gate_saturation(model, series, 0.5).shares
+        np.testing.assert_allclose(found, expected, atol=0.01)
+
 
 class TestModels:
     def test_covariates_are_read(self):

@@ -455,6 +455,13 @@ class TestErrors:
         flows = [gridded(actual, channel_names=names) for names in (["in", "out"], ["out", "in"])]
         with pytest.raises(ValueError, match=r"another grid.*\(in, out\).*\(out, in\)"):
             metric(*flows)
+        south, north = (
+            gridded(actual, coordinates={"lat": np.arange(8.0)[::step], "lon": np.arange(11.0)})
+            for step in (1, -1)
+        )
+        with pytest.raises(ValueError, match=r"`pred_series` must lie on .* from 0 to 7, got 7 to"):
+            metric(south, north)
+        metric(south, gridded(actual))
 
     @pytest.mark.parametrize("metric", METRICS)
     def test_other_numbers_of_components(self, metric, actual):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from darts_mim._optional import import_optional
+from darts_mim.adapters.video.rates import checked_rate
 from darts_mim.files import whole_file
 from darts_mim.plotting.board import Bar, Board
 from darts_mim.plotting.colours import DEFAULT_CMAP, PALETTE, ColourScale
@@ -32,7 +34,7 @@ _ALL_COLUMNS = 6.9  # inches, the most that the panels take
 _WIDEST, _TALLEST = 2.4, 3.2  # inches of a panel
 _DPI = 100
 _MAX_FPS = 50  # viewers slow down where a frame lasts less than two hundredths of a second
-_WRITERS: dict[str, Callable[[Path, Iterable[Picture], int], None]] = {
+_WRITERS: dict[str, Callable[[Path, Iterable[Picture], Fraction], None]] = {
     ".gif": write_gif,
     ".mp4": write_mp4,
 }
@@ -44,7 +46,7 @@ def animate(
     actual: TimeSeries | None,
     forecast: TimeSeries | Mapping[str, TimeSeries],
     *,
-    fps: int = 4,
+    fps: float = 4,
     channel: int | str = 0,
     signed: bool = False,
     vmin: float | None = None,
@@ -70,7 +72,8 @@ def animate(
     vmin, vmax, difference_vmax, cmap, value_label
         As in ``plot_frames``.
     fps
-        Frames per second, 1 to 50. A GIF counts time in hundredths of a second.
+        Frames per second, 1 to 50. A GIF counts time in hundredths of a second: at a rate that
+        does not divide 100 some frames last one more than others.
     title
         Title, above the time.
 
@@ -84,7 +87,7 @@ def animate(
     ImportError
         If a package of the extra ``video`` is missing for an MP4.
     TypeError
-        If one of the series is none.
+        If one of the series is none, or `fps` no number.
     ValueError
         If `path` has another ending or `fps` is out of range, and as ``plot_frames`` does.
 
@@ -99,7 +102,8 @@ def animate(
     target = Path(path)
     if target.suffix.lower() not in _WRITERS:
         raise ValueError(f'`path` must end in ".gif" or ".mp4", got {str(path)!r}; rename the file')
-    if not 1 <= fps <= _MAX_FPS:
+    rate = checked_rate(fps)
+    if not 1 <= rate <= _MAX_FPS:
         raise ValueError(
             f"`fps` must be in 1..{_MAX_FPS} frames per second, got {fps}; 2 to 10 are easy to "
             f"follow"
@@ -120,7 +124,7 @@ def animate(
     )
     panels = list(_panels(scene, differences, scales, signed=signed))
     with whole_file(target) as draft:
-        _WRITERS[target.suffix.lower()](draft, _pictures(scene, panels, scales, title), fps)
+        _WRITERS[target.suffix.lower()](draft, _pictures(scene, panels, scales, title), rate)
     return target
 
 
@@ -146,12 +150,12 @@ def _panels(
     for i, (name, frames) in enumerate(scene.forecasts.items()):
         shown, text = np.concatenate([context, frames]), scene.forecast_name(name)
         yield _Panel(0, column + i, text.replace("\n", " "), shown, scales.values, is_forecast=True)
-    nothing = np.zeros(context.shape[:3], context.dtype)
+    # what is no value in the context has no difference
+    is_known = np.isfinite(context) if context.ndim == 3 else np.isfinite(context).all(axis=-1)
+    blank = np.where(is_known, 0.0, np.nan).astype(context.dtype)
     for i, (name, frames) in enumerate(differences.items()):
         row, place = (0, 2) if len(differences) == 1 else (1, column + i)
         text = scene.difference_name(name, signed=signed).replace("\n", " ")
-        # what is no value in the context has no difference
-        blank = np.where(np.isfinite(context), nothing, np.nan) if context.ndim == 3 else nothing
         yield _Panel(row, place, text, np.concatenate([blank, frames]), scales.differences)
 
 

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from darts_mim.plotting.colours import ColourScale
+from darts_mim.plotting.figures import NotebookFigure
 from darts_mim.plotting.layout import PAD, SHORTEST_BAR, Box, Plan
 from darts_mim.plotting.texts import Room, overhang, size_of, wrapped, write_below, write_left
 
@@ -61,7 +61,8 @@ class Board:
         self._panels: dict[tuple[int, int], Axes] = {}
         self._title: Text | None = None
         if ax is None:
-            self.figure: Any = Figure(figsize=(self._plan.width(width), self._plan.height(width)))
+            size = (self._plan.width(width), self._plan.height(width))
+            self.figure: Any = NotebookFigure(figsize=size)
         else:
             self.figure = ax.figure
             ax.set_axis_off()
@@ -116,7 +117,7 @@ class Board:
     def retitle(self, title: str) -> None:
         """Write another title of as many lines in place of the one there is."""
         if self._title is not None:
-            self._title.set_text(title)
+            self._title.set_text(self._wrapped(title))
 
     # --- what stands beside the panels ----------------------------------------------------------
 
@@ -170,9 +171,11 @@ class Board:
         if self._place is not None:
             self._place.set_title(title)
             return
-        letters = int(self.figure.get_figwidth() / _TITLE_LETTER)
-        self._title = self.figure.suptitle(wrapped(title, letters), fontsize="large")
+        self._title = self.figure.suptitle(self._wrapped(title), fontsize="large")
         self._make_room(top=PAD + size_of(self._title).height + PAD)
+
+    def _wrapped(self, title: str) -> str:
+        return wrapped(title, int(self.figure.get_figwidth() / _TITLE_LETTER))
 
     def _add_bars(self, bars: Sequence[Bar]) -> None:
         if not bars:

@@ -123,7 +123,7 @@ def plot_frames(
     scene = Scene.from_series(history, actual, forecast, channel)
     wanted = _checked_rows(rows, scene)
     last_step = int(scene.forecast_steps[-1])
-    if not 1 <= every <= last_step:
+    if not (isinstance(every, int | np.integer) and 1 <= every <= last_step):
         raise ValueError(
             f"`every` must be in 1..{last_step}, the last step of the forecast, got {every}; use 1 "
             f"to draw all frames"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from darts_mim.diagnostics import GateSaturation
 from darts_mim.plotting.colours import MARKERS, PALETTE
+from darts_mim.plotting.figures import NotebookFigure
 from darts_mim.plotting.scene import step_name
-
-if TYPE_CHECKING:
-    from darts_mim.diagnostics import GateSaturation
 
 _GATES: Final[Mapping[str, str]] = {
     "f": "ST-LSTM, f",
@@ -45,6 +44,11 @@ def plot_gates(
     matplotlib.figure.Figure
         A figure of one axes, with a line for each layer, or that of `ax`.
 
+    Raises
+    ------
+    TypeError
+        If `saturation` is something else.
+
     Examples
     --------
     >>> import pandas as pd
@@ -54,8 +58,13 @@ def plot_gates(
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['layer 1 (ST-LSTM, f)', 'layer 2 (MIM, T / C)']
     """
+    if not isinstance(saturation, GateSaturation):
+        raise TypeError(
+            f"`saturation` must be a GateSaturation, got {type(saturation).__name__}; pass "
+            "`gate_saturation(model, series)`"
+        )
     if ax is None:
-        ax = Figure(figsize=(6.4, 3.8), layout="constrained").add_subplot()
+        ax = NotebookFigure(figsize=(6.4, 3.8), layout="constrained").add_subplot()
     steps = saturation.shares.index.to_numpy()
     for i, (layer, gate) in enumerate(zip(saturation.shares, saturation.gates, strict=True)):
         ax.plot(

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from darts_mim.plotting.colours import MARKERS, PALETTE
 from darts_mim.plotting.distributions import without_quantiles
+from darts_mim.plotting.figures import NotebookFigure
 
 Errors: TypeAlias = npt.ArrayLike | Sequence[npt.NDArray[Any]]
 Forecasts: TypeAlias = TimeSeries | Sequence[TimeSeries]
@@ -43,8 +44,9 @@ def plot_horizon_error(
         For each model's name its error per frame, shape (T,), such as ``backtest`` gives with a
         metric of ``darts_mim.metrics``; or that of each forecast, (F, T), such as it gives with
         ``reduction=None``, of several series as a list. Or, with `actual` and `metric`, the
-        model's forecasts; of quantiles as components the median counts. Horizons may differ. NaN is
-        left out of means, and leaves a gap.
+        model's forecasts; of quantiles as components the median counts. Horizons may differ. NaN,
+        and infinity such as the PSNR of equal frames, are left out of means and of the band, and
+        leave a gap where there is nothing else.
     actual
         With forecasts, what came: for all of them, or a series for each.
     metric
@@ -70,7 +72,7 @@ def plot_horizon_error(
     Raises
     ------
     TypeError
-        If forecasts are given without `actual` and `metric`.
+        If `errors` is no mapping, or forecasts are given without `actual` and `metric`.
     ValueError
         If there is no model, `spread` is no pair of quantiles, an error is not of shape (T,) or
         (F, T) with F and T at least 1, or forecasts of one model differ in length.
@@ -90,15 +92,21 @@ def plot_horizon_error(
     >>> figure.axes[0].get_ylabel()
     'MAE'
     """
+    if not isinstance(errors, Mapping):
+        raise TypeError(
+            f"`errors` must be a mapping from a model's name to its errors, got "
+            f"{type(errors).__name__}; pass for example {{'MIM': errors}}"
+        )
     if not errors:
         raise ValueError("`errors` must hold at least one model, got none; pass {name: error}")
-    if spread is not None and not 0.0 <= spread[0] < spread[1] <= 1.0:
+    is_pair = np.shape(cast(Any, spread)) == (2,)
+    if spread is not None and not (is_pair and 0.0 <= spread[0] < spread[1] <= 1.0):
         raise ValueError(
             f"`spread` must be two quantiles (low, high) with 0 <= low < high <= 1, got {spread}"
         )
     rows = {name: _checked_rows(name, each, actual, metric) for name, each in errors.items()}
     if ax is None:
-        ax = Figure(figsize=(6.4, 3.8), layout="constrained").add_subplot()
+        ax = NotebookFigure(figsize=(6.4, 3.8), layout="constrained").add_subplot()
     has_band = False
     styles = itertools.cycle(zip(PALETTE, MARKERS, strict=True))
     for (name, values), (colour, marker) in zip(rows.items(), styles, strict=False):
@@ -126,8 +134,8 @@ def _checked_rows(
     """Return the errors of a model, (F, T)."""
     if _holds_series(given):
         return _compute(name, cast(Forecasts, given), actual, metric)
-    if isinstance(given, list | tuple) and any(np.ndim(each) == 2 for each in given):
-        given = np.concatenate(given)
+    if isinstance(given, list | tuple):
+        given = _joined(name, given)
     values = np.asarray(given, dtype=np.float64)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(
@@ -135,6 +143,20 @@ def _checked_rows(
             f"for each forecast, got {values.shape}; take one metric of them"
         )
     return np.atleast_2d(values)
+
+
+def _joined(name: str, given: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """Join the errors of several forecasts, or of several series (F, T) each."""
+    parts = [np.asarray(each, dtype=np.float64) for each in given]
+    lengths = {part.shape[-1] for part in parts if part.ndim}
+    if len({min(part.ndim, 1) for part in parts}) > 1 or len(lengths) > 1:
+        raise ValueError(
+            f"`errors[{name!r}]` must have equally many frames in all forecasts, got "
+            f"{' and '.join(map(str, sorted(lengths)))}; give each horizon a name of its own"
+        )
+    if any(part.ndim == 2 for part in parts):
+        return np.concatenate([np.atleast_2d(part) for part in parts])
+    return np.array(parts, dtype=np.float64)
 
 
 def _holds_series(given: Any) -> bool:
@@ -194,6 +216,7 @@ def _dress(ax: Axes, ylabel: str, title: str | None, *, from_zero: bool) -> None
         ax.set_title(title)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.margins(y=0.1)
+    ax.autoscale(axis="y")  # anew, for axes that hold curves already
     if from_zero:
         ax.set_ylim(bottom=0.0)
     ax.grid(axis="y", color="0.9")

@@ -6,47 +6,33 @@ Legend: H height, W width, in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from darts_mim._optional import import_optional
+from darts_mim.adapters.video.encoding import encode
+from darts_mim.adapters.video.rates import hundredths
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
-# ITU-R BT.709 in the range of television, as players take it for granted; by its number in H.273.
-_COLOURS = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
 
-
-def write_gif(path: Path, pictures: Iterable[Picture], fps: int) -> None:
+def write_gif(path: Path, pictures: Iterable[Picture], rate: Fraction) -> None:
     """Write pictures (H, W, 3) as an endless GIF, in 256 colours that cover each of them evenly."""
     first, *others = [
         Image.fromarray(picture).quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         for picture in pictures
     ]
-    first.save(path, save_all=True, append_images=others, duration=1000 / fps, loop=0)
+    durations = [10 * step for step in hundredths(1 + len(others), rate)]  # in thousandths
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
 
 
-def write_mp4(path: Path, pictures: Iterable[Picture], fps: int) -> None:
+def write_mp4(path: Path, pictures: Iterable[Picture], rate: Fraction) -> None:
     """Write pictures (H, W, 3) as an MP4 in H.264, which browsers play; sizes become even."""
-    av: Any = import_optional("av", extra="video")
-    # the index first, so that a browser plays before it has read all
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = None
-        for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(_even(picture), format="rgb24")
-            if stream is None:
-                stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
-                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
-                for name, number in _COLOURS.items():
-                    setattr(stream.codec_context, name, number)
-            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
-            container.mux(stream.encode(frame))
-        if stream is not None:
-            container.mux(stream.encode())
+    encode(path, map(_even, pictures), rate)
 
 
 def _even(picture: Picture) -> Picture:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from darts import TimeSeries
 
-from darts_mim.grid import Grid
+from darts_mim.grid import Grid, check_same_cells
 from darts_mim.plotting.distributions import (
     Floats,
     central_values,
@@ -204,6 +204,7 @@ def shared_grid(named: Mapping[str, TimeSeries]) -> Grid:
             f"the series must have one grid, got frames (C, H, W) of {shapes}; pass series of the "
             f"same frames, and make frames a series with `frames_to_series`"
         )
+    check_same_cells(grids)
     first, *others = grids.values()
     told = {
         field: next((found for grid in others if (found := getattr(grid, field)) is not None), None)
@@ -217,8 +218,8 @@ def channel_number(grid: Grid, channel: int | str, *, may_be_colours: bool = Fal
     """Return the number of a channel given by number or name; ``None`` for colours."""
     if isinstance(channel, str) and channel in grid.channel_names:
         return grid.channel_names.index(channel)
-    if not isinstance(channel, str) and 0 <= channel < grid.channels:
-        return channel
+    if isinstance(channel, int | np.integer) and channel in range(grid.channels):
+        return int(channel)
     if may_be_colours and channel == RGB:
         if grid.channels == 3:
             return None

@@ -6,7 +6,7 @@ Legend: T time, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 
 import numpy as np
 from darts import TimeSeries
@@ -70,7 +70,8 @@ def plot_uncertainty(
     channel
         Number or name of the channel to draw.
     frame
-        Number of the frame of the forecast to draw, from 1; by default the mean over all frames.
+        Number of the frame of the forecast to draw, from 1; by default the mean over all frames,
+        with `actual` over those in which a cell has a truth.
     interval
         Probability of the central interval, in (0, 1): 0.8 is from the 10 % to the 90 % quantile.
     centre
@@ -111,7 +112,16 @@ def plot_uncertainty(
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['Truth', 'Median', 'Width of the 90 % interval']
     """
+    if not isinstance(forecast, TimeSeries | Sequence):
+        raise TypeError(
+            f"`forecast` must be a TimeSeries or several, got {type(forecast).__name__}; pass what "
+            "`predict` or `historical_forecasts` returns"
+        )
     forecasts = [forecast] if isinstance(forecast, TimeSeries) else list(forecast)
+    if not forecasts:
+        raise ValueError("`forecast` must hold at least one forecast, got none")
+    if centre not in get_args(Centre):
+        raise ValueError(f"`centre` must be 'median' or 'mean', got {centre!r}")
     truths = _matched(actual, len(forecasts))
     if not 0.0 < interval < 1.0:
         raise ValueError(
@@ -120,7 +130,6 @@ def plot_uncertainty(
         )
     grid = shared_grid(_named(forecasts, truths))
     number = cast(int, channel_number(grid, channel))
-    _check_forecasts(forecasts, frame)
     _check_forecasts(forecasts, frame)
     parts = []
     for one, truth in zip(forecasts, truths, strict=True):
@@ -191,7 +200,7 @@ def _check_forecasts(forecasts: Sequence[TimeSeries], frame: int | None) -> None
                 "`num_samples=100` to `predict`, for a model with a likelihood or dropout"
             )
     shortest = min(map(len, forecasts))
-    if frame is not None and not 1 <= frame <= shortest:
+    if frame is not None and not (isinstance(frame, int | np.integer) and 1 <= frame <= shortest):
         raise ValueError(
             f"`frame` must be in 1..{shortest}, the frames of the forecast, got {frame}; leave it "
             f"out for the mean over all frames"
@@ -228,7 +237,12 @@ def _panels(
     label: str | None,
 ) -> list[_Panel]:
     """Return the mean over all frames, map by map."""
-    maps = _Summary(*(_mean(frames) for frames in whole))
+    centres = whole.centre
+    if len(whole.truth):
+        # means of the same frames, but of all of them where there is never a truth
+        is_known = np.isfinite(whole.truth)
+        centres = np.where(is_known | ~is_known.any(axis=0), centres, np.nan)
+    maps = _Summary(*(_mean(frames) for frames in whole._replace(centre=centres)))
     n_frames = len(whole.centre)
     of_frames = "" if n_frames == 1 else f", mean of {n_frames} frames"
     label = label or value_label(grid, channel)
@@ -243,7 +257,8 @@ def _panels(
     if len(whole.truth) == 0:
         return panels
     share = ColourScale.of_share(interval, "share of frames with the truth inside")
-    overall = f"Coverage: {100.0 * np.nanmean(whole.inside):.0f} %"
+    known = whole.inside[np.isfinite(whole.inside)]
+    overall = f"Coverage: {100.0 * known.mean():.0f} %" if known.size else "Coverage: not known"
     return [_Panel("Truth", maps.truth, values), *panels, _Panel(overall, maps.inside, share)]
 
 

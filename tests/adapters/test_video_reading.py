@@ -371,8 +371,9 @@ class TestArguments:
             ({"fps": float("nan")}, ValueError, "`fps=nan` must be positive and finite"),
             ({"fps": 1e-9}, ValueError, "`fps=1e-09` must be at least one frame in"),
             ({"fps": "25"}, TypeError, "`fps` must be a number of frames per second, got '25'"),
-            ({"dtype": np.uint8}, TypeError, "`dtype` must be floating"),
-            ({"dtype": None}, TypeError, "`dtype` must be floating"),
+            ({"dtype": np.uint8}, TypeError, "`dtype` must be one of the types that series hold"),
+            ({"dtype": np.float16}, TypeError, "`dtype` must be one of the types that series hold"),
+            ({"dtype": None}, TypeError, "`dtype` must be one of the types that series hold"),
             ({"start": "never"}, ValueError, "`start='never'` is neither"),
         ],
     )

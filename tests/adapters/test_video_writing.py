@@ -272,6 +272,20 @@ class TestBoth:
         assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".gif"])
+def test_a_name_may_hold_a_colon(monkeypatch, tmp_path, ending):
+    monkeypatch.chdir(tmp_path)
+    write = write_gif if ending == ".gif" else write_video
+    path = write(f"2024-01-01T12:00{ending}", uniform([0, 1]), fps=4)
+    assert len(read_video(path)) == 2
+
+
+def test_what_ffmpeg_refuses_names_the_file(tmp_path):
+    with pytest.raises(ValueError, match=r"FFmpeg cannot write '.*slow\.mp4' at `fps=1.15"):
+        write_video(tmp_path / "slow.mp4", uniform([0, 1, 2]), fps=1 / 86400)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_pyav_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):

@@ -1,5 +1,6 @@
 """Animations: the files are opened again, picture by picture."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -63,6 +64,23 @@ class TestFiles:
             assert (stream.codec_context.name, stream.average_rate) == ("h264", 5)
             assert stream.codec_context.pix_fmt == "yuv420p"
 
+    @pytest.mark.parametrize("fps", [24, 34, 40, 2.5])
+    def test_a_gif_lasts_as_long_as_its_rate_says(self, blinking, tmp_path, fps):
+        path = animate(tmp_path / "a.gif", blinking[:3], blinking, blinking[3:], fps=fps)
+        with Image.open(path) as gif:
+            durations = []
+            for i in range(gif.n_frames):
+                gif.seek(i)
+                durations.append(gif.info["duration"])
+        assert sum(durations) == pytest.approx(6000 / fps, abs=5)
+        assert max(durations) - min(durations) <= 10
+
+    @pytest.mark.parametrize("ending", [".gif", ".mp4"])
+    def test_a_name_may_hold_a_colon(self, blinking, tmp_path, monkeypatch, ending):
+        monkeypatch.chdir(tmp_path)
+        path = animate(f"2024-01-01T12:00{ending}", blinking[:3], None, blinking[3:])
+        assert path.stat().st_size > 0
+
     def test_frames_that_do_not_change_are_all_kept(self, tmp_path):
         still = frames_to_series(np.ones((6, 1, 3, 4), np.float32))
         path = animate(tmp_path / "still.gif", still[:3], still[3:], still[3:])
@@ -70,7 +88,7 @@ class TestFiles:
 
     def test_pictures_of_odd_sizes_are_padded_with_white(self, tmp_path):
         path = tmp_path / "odd.mp4"
-        write_mp4(path, [np.zeros((65, 33, 3), np.uint8)] * 2, fps=2)
+        write_mp4(path, [np.zeros((65, 33, 3), np.uint8)] * 2, Fraction(2))
         first, _ = pictures_of(path)
         assert first.shape == (66, 34, 3)
         assert first[10, 10].max() < 20
@@ -81,7 +99,7 @@ class TestFiles:
         path = tmp_path / f"forecast{ending}"
         path.write_bytes(b"old")
 
-        def fail(draft, pictures, fps):
+        def fail(draft, pictures, rate):
             Path(draft).write_bytes(b"half")
             raise OSError("no space left")
 
@@ -99,8 +117,11 @@ class TestFiles:
     def test_arguments_out_of_range_are_refused(self, series, tmp_path):
         with pytest.raises(ValueError, match=r'must end in ".gif" or ".mp4", got .*forecast.avi'):
             animate(tmp_path / "forecast.avi", series[:4], series[4:], series[4:])
-        with pytest.raises(ValueError, match=r"`fps` must be in 1..50 frames per second, got 0"):
-            animate(tmp_path / "a.gif", series[:4], series[4:], series[4:], fps=0)
+        for fps in (0.5, 51):
+            with pytest.raises(ValueError, match=rf"`fps` must be in 1..50 .*, got {fps}"):
+                animate(tmp_path / "a.gif", series[:4], series[4:], series[4:], fps=fps)
+        with pytest.raises(TypeError, match="`fps` must be a number of frames per second, got '4'"):
+            animate(tmp_path / "a.gif", series[:4], series[4:], series[4:], fps="4")
         assert list(tmp_path.iterdir()) == []
 
 
@@ -117,8 +138,10 @@ class TestPictures:
             moments.append(
                 {
                     "title": canvas.figure.get_suptitle(),
+                    "edges": canvas.figure._suptitle.get_window_extent().intervalx
+                    / canvas.figure.bbox.width,
                     "panels": {
-                        ax.get_title(): float(np.ma.filled(image.get_array(), np.nan)[0, 0])
+                        ax.get_title(): float(np.ma.filled(image.get_array(), np.nan).flat[0])
                         for ax in canvas.figure.axes
                         for image in ax.images
                     },
@@ -155,6 +178,20 @@ class TestPictures:
             "MIM difference": 2.0,
             "persistence difference": -2.0,
         }
+
+    def test_a_long_title_is_wrapped(self, series, tmp_path, seen):
+        title = "How much rain the model expects over the coming days, " * 3
+        animate(tmp_path / "a.gif", series[:2], series, series[2:3], title=title)
+        for moment in seen:
+            assert moment["title"].count("\n") == seen[0]["title"].count("\n") > 2
+            assert 0.0 <= moment["edges"][0] < moment["edges"][1] <= 1.0
+
+    def test_masked_cells_of_colours_are_never_a_difference(self, tmp_path, seen):
+        mask = np.array([[False, True], [True, True]])
+        series = frames_to_series(np.full((4, 3, 2, 2), 0.5), mask=mask)
+        animate(tmp_path / "a.gif", series[:2], series, series[2:], channel="rgb")
+        differences = [moment["panels"]["Absolute difference"] for moment in seen]
+        np.testing.assert_array_equal(differences, np.full(4, np.nan))
 
     def test_dates_are_told(self, field, tmp_path, seen):
         animate(tmp_path / "a.gif", field[:2], field, field[2:3])

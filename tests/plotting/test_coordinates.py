@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from darts_mim import frames_to_series
+from darts_mim import Grid, frames_to_series, series_to_frames
 from darts_mim.plotting import plot_frames, plot_uncertainty, save_figure
 
 
@@ -145,6 +145,30 @@ class TestLabels:
         axes = plot_frames(plain[:4], field[4:7], plain[4:7]).axes
         assert axes[0].get_xlim() == (95.0, 135.0)
         assert axes[6].images[0].get_array().mask[2, 1]
+
+    def test_series_whose_cells_lie_elsewhere_are_refused(self, field):
+        frames = field.all_values().reshape(10, 1, 3, 4)[:, :, ::-1]
+        grid = Grid.from_series(field)
+        coordinates = {"lat": grid.coordinates["lat"][::-1], "lon": grid.coordinates["lon"]}
+        turned = frames_to_series(
+            frames, start="2020-01-01", freq="MS", channel_names=["sst"], coordinates=coordinates
+        )
+        message = r"`forecast` must lie on the cells of `actual`, with 'lat' from 20 to 0, got 0 to"
+        with pytest.raises(ValueError, match=message):
+            plot_frames(field[:4], field[4:7], turned[4:7])
+        rounded = {name: np.float32(values / 3) for name, values in grid.coordinates.items()}
+        exact = {name: values / 3 for name, values in grid.coordinates.items()}
+        one, other = (
+            frames_to_series(frames, coordinates=coordinates) for coordinates in (rounded, exact)
+        )
+        plot_frames(one[:4], one[4:7], other[4:7])
+
+    def test_series_of_other_channels_are_refused(self, series):
+        swapped = frames_to_series(
+            series_to_frames(series)[:, ::-1], channel_names=["wind", "rain"]
+        )
+        with pytest.raises(ValueError, match=r"the channels of `actual`, rain, wind, got wind, ra"):
+            plot_frames(series[:4], series[4:7], swapped[4:7])
 
     def test_masked_cells_are_blank_in_every_row(self, field):
         for ax in plot_frames(field[:4], field, field[4:7]).axes[:12]:

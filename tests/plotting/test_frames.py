@@ -1,6 +1,5 @@
 """Forecasts frame by frame: what is shown, where it is from, and what is written beside it."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from darts import TimeSeries
@@ -150,10 +149,6 @@ class TestRows:
     def test_a_perfect_forecast_of_a_constant_can_be_drawn(self):
         series = frames_to_series(np.zeros((4, 1, 3, 4), np.float32))
         assert len(plot_frames(series[:2], series[2:], series[2:]).axes) == 10
-
-    def test_it_leaves_pyplot_alone(self, series):
-        plot_frames(series[:4], series[4:], series[4:])
-        assert plt.get_fignums() == []
 
 
 class TestColours:

@@ -40,6 +40,11 @@ def test_the_axes_tell_threshold_steps_and_the_context(saturation):
     assert context.get_extents().x1 == pytest.approx(ax.transData.transform((0.5, 0.0))[0])
 
 
+def test_what_is_no_saturation_is_refused():
+    with pytest.raises(TypeError, match="`saturation` must be a GateSaturation, got NoneType"):
+        plot_gates(None)
+
+
 def test_it_can_lie_in_axes_of_another_figure(saturation):
     figure = Figure()
     left, right = figure.subplots(1, 2, sharey=True)

@@ -41,6 +41,11 @@ class TestCurves:
         assert (len(left.lines), len(right.lines)) == (0, 1)
         assert right.get_title() == "mine"
 
+    def test_curves_can_be_added_to_axes_that_have_some(self):
+        figure = plot_horizon_error({"MIM": [1.0, 2.0]})
+        plot_horizon_error({"last frame": [10.0, 20.0]}, ax=figure.axes[0])
+        assert figure.axes[0].get_ylim()[1] > 20.0
+
 
 class TestSpread:
     def test_errors_of_each_forecast_have_a_mean_and_a_band(self):
@@ -68,6 +73,8 @@ class TestSpread:
         errors = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])
         (ax,) = plot_horizon_error({"MIM": errors}).axes
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), [2.0, 5.0, np.nan])
+        (ax,) = plot_horizon_error({"MIM": [[np.inf, 20.0], [30.0, 40.0]]}).axes  # PSNR
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), [30.0, 30.0])
 
 
 class TestForecasts:
@@ -122,7 +129,24 @@ class TestRefusals:
         ):
             plot_horizon_error({"MIM": []})
 
-    @pytest.mark.parametrize("spread", [(0.9, 0.1), (-0.1, 0.5), (0.5, 1.1)])
+    @pytest.mark.parametrize("errors", [np.ones(3), None, [1.0, 2.0]])
+    def test_errors_without_names(self, errors):
+        with pytest.raises(TypeError, match="`errors` must be a mapping from a model's name"):
+            plot_horizon_error(errors)
+
+    @pytest.mark.parametrize(
+        "errors",
+        [
+            [np.ones(3), np.ones(4)],
+            [np.ones((2, 3)), np.ones((2, 4))],
+            [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]],
+        ],
+    )
+    def test_horizons_that_differ_within_a_model(self, errors):
+        with pytest.raises(ValueError, match=r"`errors\['MIM'\]` must have .* got 3 and 4; give"):
+            plot_horizon_error({"MIM": errors})
+
+    @pytest.mark.parametrize("spread", [(0.9, 0.1), (-0.1, 0.5), (0.5, 1.1), 0.8])
     def test_a_spread_that_is_none(self, spread):
         with pytest.raises(ValueError, match="`spread` must be two quantiles"):
             plot_horizon_error({"MIM": [1.0]}, spread=spread)

@@ -69,6 +69,23 @@ class TestMaps:
         assert figure.axes[3].get_title() == "Coverage: 95 %"  # 40 of 42 values
         assert shares.mask[2, 3]
 
+    def test_truth_and_centre_are_means_of_the_same_frames(self, actual):
+        rising = actual.with_values(actual.all_values() + 10.0 * np.arange(6)[:, None, None])
+        values = rising.all_values()
+        values[4:] = np.nan  # not known yet
+        values[:, 2] = np.nan  # never known
+        figure = plot_uncertainty(spread_around(rising[2:6], 1.0), rising.with_values(values))
+        found = maps(figure)
+        truth, median = (found[name].get_array()[0] for name in ("Truth", "Median"))
+        np.testing.assert_allclose(truth[[0, 1, 3]], median[[0, 1, 3]], rtol=1e-5)
+        assert truth.mask[2]
+        assert median[2] == pytest.approx(37.0)
+
+    def test_without_any_truth_the_coverage_is_not_known(self, actual):
+        unknown = actual.with_values(np.full_like(actual.all_values(), np.nan))
+        figure = plot_uncertainty(spread_around(actual[2:6], 1.0), unknown)
+        assert figure.axes[3].get_title() == "Coverage: not known"
+
     def test_its_colours_are_white_where_it_is_as_expected(self, actual):
         image = maps(plot_uncertainty(spread_around(actual, 1.0), actual, interval=0.6))["Coverage"]
         red, green, blue, _ = image.get_cmap()(image.norm(0.6))
@@ -148,7 +165,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"`interval` must be a probability in \(0, 1\)"):
             plot_uncertainty(spread_around(actual[2:4], 1.0), interval=interval)
 
-    @pytest.mark.parametrize("frame", [0, 3])
+    @pytest.mark.parametrize("frame", [0, 3, 1.0])
     def test_a_frame_that_is_not_there(self, actual, frame):
         with pytest.raises(ValueError, match=rf"`frame` must be in 1..2, .* got {frame}"):
             plot_uncertainty(spread_around(actual[2:4], 1.0), frame=frame)
@@ -165,3 +182,11 @@ class TestRefusals:
             plot_uncertainty([forecast, forecast], [actual])
         with pytest.raises(TypeError, match="`forecast` must be a TimeSeries, got int"):
             plot_uncertainty([3], actual)
+        with pytest.raises(TypeError, match="`forecast` must be a TimeSeries or several, got Non"):
+            plot_uncertainty(None, actual)
+        with pytest.raises(ValueError, match="`forecast` must hold at least one forecast"):
+            plot_uncertainty([], actual)
+
+    def test_another_centre(self, actual):
+        with pytest.raises(ValueError, match="`centre` must be 'median' or 'mean', got 'mode'"):
+            plot_uncertainty(spread_around(actual[2:4], 1.0), centre="mode")

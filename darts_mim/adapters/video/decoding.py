@@ -132,7 +132,7 @@ def open_clip(path: Path) -> Iterator[Clip]:
     _check_file(path)
     try:
         container = av.open(
-            str(path),
+            str(path.absolute()),  # FFmpeg takes what stands before a colon for a protocol
             metadata_errors="replace",
             # a playlist must not reach for other machines
             options={"protocol_whitelist": "file"},

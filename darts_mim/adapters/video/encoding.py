@@ -73,7 +73,8 @@ def encode(path: Path, pictures: Iterable[NDArray[np.uint8]], rate: Fraction) ->
     form = FORMATS[path.suffix.lower()]
     pictures = iter(_evened(pictures) if form.is_halved else pictures)
     first = next(pictures)
-    with av.open(str(path), "w", options=dict(form.container_options)) as container:
+    # FFmpeg takes what stands before a colon for a protocol
+    with av.open(str(path.absolute()), "w", options=dict(form.container_options)) as container:
         stream = _add_stream(av, container, first, rate, form)
         for number, picture in enumerate(chain([first], pictures)):
             given = "gray" if picture.ndim == 2 else "rgb24"

@@ -154,7 +154,7 @@ def _deep_pixels(image: Image.Image, grey: bool, path: Path, name: str) -> tuple
     av = import_optional("av", "video")
     with _damage_named(path):
         try:
-            with av.open(str(path)) as container:
+            with av.open(str(path.absolute())) as container:
                 frame = next(container.decode(video=0))
         except (av.FFmpegError, StopIteration) as error:
             raise OSError(f"FFmpeg finds {error}") from error

@@ -40,12 +40,13 @@ def checked_frame_size(size: Any) -> tuple[int, int] | None:
 def checked_float_type(dtype: DTypeLike) -> np.dtype[Any]:
     """Return the floating type that intensities are to have."""
     # NumPy takes None for float64
-    if dtype is None or np.dtype(dtype).kind != "f":
+    native = None if dtype is None else np.dtype(dtype).newbyteorder("=")
+    if native not in (np.float32, np.float64):
         raise TypeError(
-            f"`dtype` must be floating, because series hold floats, got {dtype!r}; pass "
-            "np.float32 or np.float64"
+            f"`dtype` must be one of the types that series hold, got {dtype!r}; pass np.float32 or "
+            "np.float64"
         )
-    return np.dtype(dtype).newbyteorder("=")
+    return np.dtype(native)
 
 
 def decoded_pixels(frame: Any, reformatter: Any, grey: bool, source: str) -> NDArray[Any]:

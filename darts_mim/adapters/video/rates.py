@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,18 @@ def checked_rate(fps: Any) -> Fraction:
             "rate of a film, for example 4, and the times of the frames as `start` and `freq`"
         )
     return rate
+
+
+def hundredths(count: int, rate: Fraction) -> list[int]:
+    """Divide the time of frames into whole hundredths of a second, as evenly as it goes.
+
+    Examples
+    --------
+    >>> hundredths(4, Fraction(40))
+    [2, 3, 3, 2]
+    """
+    ends = [round(100 * number / rate) for number in range(count + 1)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 def constant_rate(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import struct
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from PIL import Image
 from darts_mim._optional import import_optional
 from darts_mim.adapters.video.encoding import FORMATS, encode
 from darts_mim.adapters.video.pictures import Drawing, frame_rate, make_pictures
+from darts_mim.adapters.video.rates import hundredths
 from darts_mim.files import whole_file
 
 # The times in a Matroska file are rounded to thousandths of a second, those in a GIF to hundredths,
@@ -79,7 +79,7 @@ def write_video(
         If `series` is no series, or an argument of the wrong type.
     ValueError
         If `path` has another ending, the series has neither one nor three channels, nothing says
-        the rate, the range is empty, or FFmpeg lacks the encoder.
+        the rate, the range is empty, or FFmpeg lacks the encoder or cannot write at this rate.
 
     See Also
     --------
@@ -102,11 +102,19 @@ def write_video(
             f"`path` must end in {' or '.join(FORMATS)}, got {str(path)!r}; .mp4 is for players "
             "and browsers, .mkv without loss; for .gif there is `write_gif`"
         )
-    import_optional("av", "video")  # before the work
+    av = import_optional("av", "video")  # before the work
     pictures = make_pictures(series, Drawing(channel, vmin, vmax, cmap, scale))
     rate = _checked_rate(frame_rate(series, fps), _MOST_FRAMES)
     with whole_file(target) as draft:
-        encode(draft, pictures, rate)
+        try:
+            encode(draft, pictures, rate)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise  # of the disk, say
+            raise ValueError(
+                f"`path`: FFmpeg cannot write {str(path)!r} at `fps={float(rate):g}` "
+                f"({error.strerror}); try another rate, or .mkv"
+            ) from error
     return target
 
 
@@ -176,7 +184,7 @@ def write_gif(
     pictures = make_pictures(series, Drawing(channel, vmin, vmax, cmap, scale))
     rate = _checked_rate(frame_rate(series, fps), _MOST_FRAMES_OF_GIF)
     images = map(_indexed, pictures)
-    durations = [10 * step for step in _hundredths(len(series), rate)]  # Pillow counts thousandths
+    durations = [10 * step for step in hundredths(len(series), rate)]  # Pillow counts thousandths
     with whole_file(target) as draft:
         try:
             next(images).save(
@@ -203,9 +211,3 @@ def _indexed(picture: NDArray[np.uint8]) -> Image.Image:
     """Return a picture of at most 256 levels or colours."""
     image = Image.fromarray(picture)
     return image if picture.ndim == 2 else image.quantize(256)
-
-
-def _hundredths(count: int, rate: Fraction) -> list[int]:
-    """Divide time into whole hundredths of a second, as evenly as it goes."""
-    ends = [round(100 * number / rate) for number in range(count + 1)]
-    return [end - start for start, end in pairwise(ends)]

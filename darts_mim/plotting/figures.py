@@ -1,11 +1,21 @@
-"""Figures as files."""
+"""Figures: how a notebook shows them, and how they become files."""
 
+import io
 import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from darts_mim.files import whole_file
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows, whether or not pyplot has set it up to show figures."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
 
 
 def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 150.0) -> Path:
@@ -28,6 +38,8 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 15
 
     Raises
     ------
+    TypeError
+        If `figure` is no figure.
     ValueError
         If matplotlib does not know the ending.
 
@@ -38,6 +50,11 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 15
     'curve.png'
     """
     target = Path(path)
+    if not isinstance(figure, Figure):
+        raise TypeError(
+            f"`figure` must be a figure, got {type(figure).__name__}; pass for example what "
+            "`plot_frames` returns"
+        )
     formats = sorted(figure.canvas.get_supported_filetypes())
     if target.suffix.lower().removeprefix(".") not in formats:
         raise ValueError(
