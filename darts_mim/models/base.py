@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -25,20 +25,28 @@ from darts_mim.models.checks import (
     check_values,
     refuse_unobserved,
 )
-from darts_mim.models.covariates import CovariateLayout, lay_out, lay_out_inputs
+from darts_mim.models.covariates import (
+    CovariateLayout,
+    lay_out,
+    lay_out_inputs,
+    warn_of_spread,
+)
 from darts_mim.models.data import ResumableDataModule
 from darts_mim.models.likelihoods import check_normalisation, check_priors, check_support
 from darts_mim.models.memory import enough_memory
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.models.summarised import SummarisedGridModel
+from darts_mim.models.saving import SavedGridModel
 from darts_mim.nn.checks import checked_integer
+
+if TYPE_CHECKING:
+    from darts_mim.models.summary import ModelSummary
 
 logger = get_logger(__name__)
 
 _COVARIATES = ("past_covariates", "future_covariates")
 
 
-class GridForecastingModel(SummarisedGridModel, ABC):
+class GridForecastingModel(SavedGridModel, ABC):
     """Darts model of series whose components are the cells of a grid.
 
     A subclass stores its network's options and implements ``_create_model`` with
@@ -66,6 +74,64 @@ class GridForecastingModel(SummarisedGridModel, ABC):
         """Whether the model takes static covariates, of each component or shared."""
         return True
 
+    def summary(
+        self,
+        series: TimeSeries | Sequence[TimeSeries] | Grid | None = None,
+        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        *,
+        batch_size: int | None = None,
+        n: int | None = None,
+    ) -> ModelSummary:
+        """Tell what the model is and what training will need, before it is trained.
+
+        A training step runs on tensors that have no values: nothing large is allocated, no random
+        number is drawn, and the model stays as it is.
+
+        Parameters
+        ----------
+        series
+            What the model would be trained on, as for ``fit``; or the grid of it, where there are
+            no covariates. Not needed after ``fit``.
+        past_covariates, future_covariates
+            As for ``fit``.
+        batch_size
+            Number of sequences in a step, by default the model's, or all there are where `series`
+            give fewer.
+        n
+            Number of frames of a forecast, by default ``output_chunk_length``.
+
+        Returns
+        -------
+        ModelSummary
+            Grid, patches, parameters, operations and memory; it prints as a table. Where a step
+            needs more memory than there is, it says what could be changed, and what each would
+            give.
+
+        Raises
+        ------
+        TypeError
+            If `series` is no series, or a number no integer.
+        ValueError
+            If the model cannot be trained on the series, or what a step costs cannot be told,
+            because a network, a loss or an optimizer of one's own asks for values.
+
+        Examples
+        --------
+        >>> from darts_mim import Grid, MIMModel
+        >>> model = MIMModel(2, 2, hidden_channels=(8, 8), kernel_size=3, patch_size=4)
+        >>> summary = model.summary(Grid(channels=1, height=64, width=64))
+        >>> summary.folded_shape, summary.parameters
+        ((16, 16), 32224)
+        """
+        # here: few need what it imports
+        from darts_mim.models.plans import fitted_plan, plan_for
+        from darts_mim.models.summary import summarise
+
+        covariates = past_covariates, future_covariates
+        plan = fitted_plan(self) if series is None else plan_for(self, series, *covariates)
+        return summarise(plan, batch_size, n)
+
     # --- training -------------------------------------------------------------------------------
 
     def _setup_for_fit_from_dataset(
@@ -85,10 +151,13 @@ class GridForecastingModel(SummarisedGridModel, ABC):
     ) -> dict[str, Any]:
         self._verify_train_dataset_type(train_dataset)
         self._accept_datasets(train_dataset, val_dataset)
+        is_new = not self.model_created
         params: dict[str, Any] = super()._setup_for_train(
             train_dataset, val_dataset, *args, **kwargs
         )
         module = params["model"]
+        if is_new:
+            warn_of_spread(module.input_layout, module.grid)
         params["datamodule"] = ResumableDataModule(params["datamodule"], key=module.random_key)
         return params
 
@@ -101,11 +170,16 @@ class GridForecastingModel(SummarisedGridModel, ABC):
     ) -> None:
         # counted here: `lr_find` and `scale_batch_size` set training up, but do not train
         module = cast(GridForecastingModule, model)
-        with enough_memory(self, module, trainer):
-            if self.load_ckpt_path is None:
-                module.n_fits += 1
-                cast(ResumableDataModule, datamodule).key = module.random_key
-            super()._train(trainer, model, datamodule, load_best)
+        data = cast(ResumableDataModule, datamodule)
+        try:
+            with enough_memory(self, module, trainer, data):
+                if self.load_ckpt_path is None:
+                    module.n_fits += 1
+                    data.key = module.random_key
+                super()._train(trainer, model, datamodule, load_best)
+        except MemoryError:
+            self._fit_called = self.model_created  # Darts has taken it for fitted already
+            raise
 
     def _accept_datasets(
         self, train_dataset: TorchTrainingDataset, val_dataset: TorchTrainingDataset | None

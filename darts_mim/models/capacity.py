@@ -82,7 +82,10 @@ def _control_group() -> Iterator[Capacity]:
             if total is None or total >= _UNLIMITED:
                 continue
             # pages of files can be given up: part of what is used is free
-            pages = _fields(folder / "memory.stat", unit=1).get("inactive_file", 0)
+            stat = _fields(folder / "memory.stat", unit=1)
+            # version 1 counts what the groups inside hold apart
+            whole = "total_" if "total_inactive_file" in stat else ""
+            pages = sum(stat.get(f"{whole}{kind}_file", 0) for kind in ("inactive", "active"))
             free = total - (_number(folder / used) or 0) + pages
             may_swap = _number(folder / "memory.swap.max")
             yield Capacity(

@@ -49,15 +49,23 @@ class Setting(NamedTuple):
         Type of the device: ``"cpu"`` or ``"cuda"``.
     precision
         Lightning's precision, such as ``"bf16-mixed"``.
+    n_processes
+        Number of processes that train together, each of which sends its gradients from a copy.
     """
 
     batch_size: int
     device: str
     precision: str
+    n_processes: int = 1
 
     @classmethod
     def of(
-        cls, sample: TorchTrainingSample, batch_size: int, device: torch.device, precision: Any
+        cls,
+        sample: TorchTrainingSample,
+        batch_size: int,
+        device: torch.device,
+        precision: Any,
+        n_processes: int = 1,
     ) -> Setting:
         """Return the setting in which Lightning and Darts would train.
 
@@ -71,12 +79,14 @@ class Setting(NamedTuple):
             The device; other ones than CUDA's hold what a CPU holds.
         precision
             What the trainer was asked for, or ``None``.
+        n_processes
+            Number of processes.
         """
         if precision is None:
             precision = _OF_SERIES[str(cast(np.ndarray, sample.past_target).dtype)]
         name = _ALIASES.get(str(precision), str(precision))
         kind = "cuda" if device.type == "cuda" else "cpu"
-        return cls(batch_size, kind, name)
+        return cls(batch_size, kind, name, n_processes)
 
     @property
     def dtypes(self) -> tuple[torch.dtype, torch.dtype | None]:
@@ -100,8 +110,6 @@ class StepCosts(NamedTuple):
         The most bytes that tensors take at any time of the step.
     flops
         Operations of a step: forward pass, backward pass and what is computed again.
-    forward_flops
-        Those of the forward pass.
     """
 
     weights: int
@@ -109,7 +117,6 @@ class StepCosts(NamedTuple):
     optimizer: int
     total: int
     flops: int
-    forward_flops: int
 
     @property
     def fixed(self) -> int:
@@ -151,20 +158,21 @@ def step_costs(
         drop_values(module, torch.device(device), setting.dtypes[0])
         weights = meter.held
         optimizer = module.optimizer_cls(module.parameters(), **module.optimizer_kwargs)
+        early_state = meter.held - weights
         for parameter in module.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.empty_like(parameter)
-        gradients = meter.held - weights
+        gradients = meter.held - weights - early_state
         optimizer.step(lambda: 0.0)
         state = meter.held - weights - gradients
         # Lightning gives the gradients of the last step back behind the forward pass
         with _autocast(setting):
             loss = _loss(module, sample, setting)
-        forward_flops = meter.flops
         optimizer.zero_grad()
         if loss.requires_grad:
             loss.backward()
-    return StepCosts(weights, gradients, state, meter.peak, meter.flops, forward_flops)
+    copied = gradients if setting.n_processes > 1 else 0
+    return StepCosts(weights, gradients, state, meter.peak + copied, meter.flops)
 
 
 def forecast_flops(

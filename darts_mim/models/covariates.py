@@ -170,16 +170,7 @@ def lay_out_inputs(
         values = getattr(sample, name)
         if values is None:
             return None
-        found = layouts.get(name, CovariateLayout(values.shape[1]))
-        if found.n_scalars >= grid.height * grid.width > 1:
-            logger.warning(
-                "`%s` have %s, each of which is spread over the whole grid. If these are fields, "
-                "too, make one series of all fields with `frames_to_series`, a channel for each, "
-                "and stack the rest behind it, as in `fields.stack(calendar)`.",
-                name,
-                found,
-            )
-        return found
+        return layouts.get(name, CovariateLayout(values.shape[1]))
 
     static = sample.static_covariates
     if static is not None and static.shape[0] not in (1, grid.n_components):
@@ -192,6 +183,27 @@ def lay_out_inputs(
         future=layout("future_covariates"),
         static=None if static is None else (static.shape[0], static.shape[1]),
     )
+
+
+def warn_of_spread(layout: InputLayout, grid: Grid) -> None:
+    """Warn of covariates that look as if they were fields, and are read as numbers.
+
+    Parameters
+    ----------
+    layout
+        What a network reads beside the frames.
+    grid
+        Grid of the target.
+    """
+    for name, found in (("past_covariates", layout.past), ("future_covariates", layout.future)):
+        if found is not None and found.n_scalars >= grid.height * grid.width > 1:
+            logger.warning(
+                "`%s` have %s, each of which is spread over the whole grid. If these are fields, "
+                "too, make one series of all fields with `frames_to_series`, a channel for each, "
+                "and stack the rest behind it, as in `fields.stack(calendar)`.",
+                name,
+                found,
+            )
 
 
 def collect_inputs(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,13 +13,16 @@ from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorc
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.grid import Grid
+from darts_mim.models.costs import Setting, StepCosts, step_costs
 from darts_mim.models.covariates import CovariateLayout
 from darts_mim.models.module import GridForecastingModule
 
 if TYPE_CHECKING:
     from darts_mim.models.base import GridForecastingModel
 
-__all__ = ["Plan", "fitted_plan", "plan_for"]
+__all__ = ["Plan", "costs_of", "fitted_plan", "plan_for", "without_values"]
+
+T = TypeVar("T")
 
 # what would leave files, or may not be copied, and changes nothing of a module
 _SKIPPED = frozenset(
@@ -48,18 +51,23 @@ class Plan(NamedTuple):
         Grid of the target.
     layouts
         Layouts of the covariates.
+    n_samples
+        Number of training samples, ``None`` where that is not known.
     """
 
     model: GridForecastingModel
     sample: TorchTrainingSample
     grid: Grid
     layouts: dict[str, CovariateLayout]
+    n_samples: int | None = None
 
-    def module(self, **changes: Any) -> GridForecastingModule:
-        """Return the module that training would begin with, on the device ``"meta"``.
+    def module(self, device: str = "meta", **changes: Any) -> GridForecastingModule:
+        """Return the module that training would begin with.
 
         Parameters
         ----------
+        device
+            Where it is built: on ``"meta"``, which allocates nothing, or on ``"cpu"``.
         **changes
             Options that differ from those of the model.
         """
@@ -69,7 +77,7 @@ class Plan(NamedTuple):
             self.sample.sample_shapes()
         )
         # a seed is drawn, and is of no use
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device(device):
             module = cast(GridForecastingModule, model._create_model(self.sample))
         model._setup_finetuning(module)
         return module
@@ -78,7 +86,64 @@ class Plan(NamedTuple):
 def _fresh(model: GridForecastingModel, **changes: Any) -> GridForecastingModel:
     """Return an untrained model of the same options but some, which leaves no files."""
     options = {k: deepcopy(v) for k, v in model.model_params.items() if k not in _SKIPPED}
-    return type(model)(**{**options, **changes})
+    state = np.random.get_state()  # noqa: NPY002  # Darts draws a seed of NumPy's where none is given
+    try:
+        return type(model)(**{**options, **changes})
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def costs_of(plan: Plan, setting: Setting, **changes: Any) -> StepCosts:
+    """Return what a training step costs.
+
+    Parameters
+    ----------
+    plan, setting
+        The model and its data, and under what the step is computed.
+    **changes
+        Options that differ from those of the model.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be told, because the network, the loss or the optimizer asks for values.
+    """
+    return without_values(plan, lambda module: step_costs(module, plan.sample, setting), **changes)
+
+
+def without_values(plan: Plan, measure: Callable[[GridForecastingModule], T], **changes: Any) -> T:
+    """Measure a module that has no values, or had them while it was built if it must.
+
+    Parameters
+    ----------
+    plan
+        The model and its data.
+    measure
+        What is done with the module.
+    **changes
+        Options that differ from those of the model.
+
+    Returns
+    -------
+    object
+        What `measure` returns.
+
+    Raises
+    ------
+    ValueError
+        If that is not enough.
+    """
+    try:
+        return measure(plan.module(**changes))
+    except (RuntimeError, NotImplementedError):
+        pass  # networks may compute with values while they are built
+    try:
+        return measure(plan.module("cpu", **changes))
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(
+            f"what a step of {type(plan.model).__name__} costs cannot be told, because it asks for "
+            f"values of tensors that have none: {error}"
+        ) from error
 
 
 def fitted_plan(model: GridForecastingModel) -> Plan:
@@ -121,8 +186,11 @@ def plan_for(
 
     Raises
     ------
+    TypeError
+        If `series` is neither a series, nor several, nor a grid.
     ValueError
-        If the series cannot be trained on, or there are covariates beside a grid.
+        If the series cannot be trained on, the grid is not the model's, or there are covariates
+        beside a grid.
     """
     if isinstance(series, Grid):
         if past_covariates is not None or future_covariates is not None:
@@ -130,7 +198,22 @@ def plan_for(
                 "`past_covariates` and `future_covariates` need the series they belong to, got a "
                 "grid; give `series`"
             )
+        if model.grid is not None and model.grid.shape != series.shape:
+            raise ValueError(
+                f"`series` must be the grid that the model has, {model.grid}, got {series}; leave "
+                "it out, or make a model without `grid`"
+            )
         return Plan(model, _sample_on(series, model), series, {})
+    several = [series] if isinstance(series, TimeSeries) else series
+    if not (
+        isinstance(several, Sequence)
+        and several
+        and all(isinstance(each, TimeSeries) for each in several)
+    ):
+        raise TypeError(
+            f"`series` must be a TimeSeries, several, or a Grid, got {series!r:.60}; give for "
+            "example Grid(channels=1, height=64, width=64)"
+        )
     # Darts notes on a model what it uses: on another one
     _, params = MixedCovariatesTorchModel._setup_for_fit_from_dataset(
         _fresh(model), series, past_covariates, future_covariates
@@ -140,7 +223,7 @@ def plan_for(
     sample = dataset[0]
     n_components = sample.past_target.shape[1]
     grid = grid or Grid(channels=n_components, height=1, width=1)
-    return Plan(model, sample, grid, layouts)
+    return Plan(model, sample, grid, layouts, len(dataset))
 
 
 def _sample_on(grid: Grid, model: GridForecastingModel) -> TorchTrainingSample:

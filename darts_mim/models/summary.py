@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,9 +11,10 @@ from torch import nn
 
 from darts_mim.grid import Grid
 from darts_mim.grid_checks import counted
+from darts_mim.models.advice import Change, changes
 from darts_mim.models.capacity import capacity_of
-from darts_mim.models.costs import Setting, forecast_flops, step_costs
-from darts_mim.models.memory import Change, changes
+from darts_mim.models.costs import Setting, forecast_flops
+from darts_mim.models.plans import costs_of, without_values
 from darts_mim.models.units import in_bytes, in_flop
 from darts_mim.nn.checks import checked_integer
 
@@ -141,7 +141,7 @@ class ModelSummary:
         yield "forecast", f"{in_flop(self.forecast_flops)}: {frames} of one series"
 
     def _changes(self) -> Iterator[tuple[str, str]]:
-        if self.device_bytes is not None and self.changes:
+        if self.device_bytes is not None and self.step_bytes > self.device_bytes:
             yield "it does not fit", f"in the {in_bytes(self.device_bytes)} that there are"
             for change in self.changes:
                 yield "  instead", str(change)
@@ -155,7 +155,7 @@ def summarise(plan: Plan, batch_size: int | None, n: int | None) -> ModelSummary
     plan
         The model and its data.
     batch_size
-        Sequences in a step, by default the model's.
+        Sequences in a step, by default the model's, or all samples where there are fewer.
     n
         Frames of a forecast, by default the model's ``output_chunk_length``.
 
@@ -167,25 +167,31 @@ def summarise(plan: Plan, batch_size: int | None, n: int | None) -> ModelSummary
     Raises
     ------
     TypeError
-        If a number is none.
+        If `batch_size` or `n` is no integer.
     ValueError
-        If a number is not positive, or an option does not fit the grid.
+        If one is not positive, the forecast cannot be as long, an option does not fit the grid, or
+        the costs cannot be told.
     """
     model, grid = plan.model, plan.grid
-    batch_size = checked_integer("batch_size", batch_size or model.batch_size)
-    n = checked_integer("n", n or model.output_chunk_length)
+    if batch_size is None:  # few samples do not fill a batch
+        batch_size = min(model.batch_size, plan.n_samples or model.batch_size)
+    batch_size = checked_integer("batch_size", batch_size)
+    n = checked_integer("n", model.output_chunk_length if n is None else n)
+    if model.output_chunk_shift and n > model.output_chunk_length:
+        raise ValueError(
+            f"`n` must be at most `output_chunk_length={model.output_chunk_length}` with "
+            f"`output_chunk_shift`, as for `predict`, got {n}"
+        )
     device = _device(model.trainer_params)
     setting = Setting.of(plan.sample, batch_size, device, model.trainer_params.get("precision"))
-    module = plan.module()
+    module = without_values(plan, lambda module: module)
     layers, counts = dict(_layers_of(module)), [each.numel() for each in module.parameters()]
     trained = [each.numel() for each in module.parameters() if each.requires_grad]
     patch = int(getattr(module.network, "patch_size", 1))
     folded = -(-grid.height // patch), -(-grid.width // patch)
     channels = _input_channels(module) * patch**2 + module.input_layout.scalar_channels
-    costs = step_costs(module, plan.sample, setting)
-    flops = costs.forward_flops // batch_size
-    if n != model.output_chunk_length:
-        flops = forecast_flops(plan.module(), plan.sample, n, setting)
+    costs = costs_of(plan, setting)
+    flops = without_values(plan, lambda m: forecast_flops(m, plan.sample, n, setting))
     capacity = capacity_of(device)
     found: tuple[Change, ...] = ()
     if capacity is not None and costs.total > capacity.total:
@@ -225,8 +231,10 @@ def _layers_of(module: GridForecastingModule) -> Iterator[tuple[str, int]]:
     for name, part in {**dict(module.network.named_children()), **others}.items():
         inner = part.named_children() if isinstance(part, nn.ModuleList) else ()
         parts |= {f"{name}[{index}]": each for index, each in inner} or {name: part}
+    if own := sum(each.numel() for each in module.network.parameters(recurse=False)):
+        yield "network", own
     for name, part in parts.items():
-        if number := sum(prod(each.shape) for each in part.parameters()):
+        if number := sum(each.numel() for each in part.parameters()):
             yield name, number
 
 
@@ -242,6 +250,8 @@ def _device(trainer_params: dict[str, Any]) -> torch.device:
     accelerator = trainer_params.get("accelerator", "auto")
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         devices = trainer_params.get("devices")
+        if isinstance(devices, str) and "," in devices:  # a list, as Lightning reads it
+            devices = [int(each) for each in devices.split(",") if each.strip()]
         return torch.device("cuda", devices[0] if isinstance(devices, list) else 0)
     if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return torch.device("mps")

@@ -49,7 +49,7 @@ def in_flop(number: int) -> str:
 
 def _scaled(number: int, base: int, units: tuple[str, ...]) -> str:
     if number < base:
-        return f"{number} {units[0]}"
+        return f"{number} {units[0]}" if (number, units[0]) != (1, "bytes") else "1 byte"
     power = next((k for k in range(1, len(units)) if number < base ** (k + 1)), len(units) - 1)
     value = number / base**power
     digits = 2 if value < 10 else 1 if value < 100 else 0

@@ -2,52 +2,23 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 from torch import Tensor, nn
 
-from darts_mim import Grid, MIMModel, frames_to_series
-from darts_mim.models import memory, summary
+from darts_mim import Grid, MIMModel
+from darts_mim.models import base, memory, summary
 from darts_mim.models.capacity import Capacity
 from darts_mim.models.costs import Setting, step_costs
 from darts_mim.models.memory import rough_bound
-from darts_mim.models.plans import plan_for
-
-TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-GRID = Grid(channels=2, height=5, width=6)
-
-
-def make_series(length: int = 12, **options: Any) -> TimeSeries:
-    frames = np.random.default_rng(0).random((length, *GRID.shape), dtype=np.float32)
-    series = frames_to_series(frames, start="2026-01-01", freq="h", **options)
-    assert isinstance(series, TimeSeries)
-    return series
-
-
-def make_model(**options: Any) -> MIMModel:
-    options = {
-        "input_chunk_length": 3,
-        "output_chunk_length": 2,
-        "hidden_channels": (4, 3),
-        "kernel_size": 3,
-        "patch_size": 2,
-        "batch_size": 4,
-        "n_epochs": 1,
-        "random_state": 0,
-        **options,
-    }
-    trainer = {**TRAINER, **options.pop("trainer", {})}
-    return MIMModel(**options, pl_trainer_kwargs=trainer)
-
-
-def weights(model: MIMModel) -> Tensor:
-    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+from darts_mim.models.plans import costs_of, plan_for
+from tests.models.small_models import GRID, make_model, make_series, weights
 
 
 def set_memory(patch: pytest.MonkeyPatch, total: float, free: float | None = None) -> None:
@@ -87,11 +58,80 @@ def test_training_that_cannot_fit_is_refused_with_what_each_option_would_give(
     changed.fit(make_series())
 
 
+def test_a_batch_is_no_larger_than_there_are_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = make_series(7)  # of 3 samples
+    told = make_wide(batch_size=64).summary(series)
+    assert told.batch_size == 3
+    assert told == make_wide(batch_size=3).summary(series)
+    set_memory(monkeypatch, told.step_bytes)
+    assert make_wide(batch_size=64).fit(series).model_created
+    # nor than Darts is told to load
+    loaded = make_wide(batch_size=64).fit(make_series(30), dataloader_kwargs={"batch_size": 3})
+    assert loaded.model_created
+    with pytest.raises(MemoryError):
+        make_wide(batch_size=64).fit(make_series(30))
+
+
+def test_a_model_that_was_refused_is_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_memory(monkeypatch, 1000)
+    model = make_wide()
+    with pytest.raises(MemoryError):
+        model.fit(make_series())
+    with pytest.raises(ValueError, match="must be fit before"):
+        model.predict(2, make_series())
+
+
+def test_a_patch_that_would_cost_more_is_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = Grid(4, 48, 48)
+    costs = {
+        patch: make_model(hidden_channels=(32, 32), patch_size=patch).summary(grid).step_bytes
+        for patch in (4, 8, 16)
+    }
+    assert costs[4] > costs[8] < costs[16]  # the patch's own channels outweigh the hidden ones
+    set_memory(monkeypatch, costs[8] * 0.9)
+    for patch, expected in ((4, [8]), (8, [])):
+        told = make_model(hidden_channels=(32, 32), patch_size=patch).summary(grid)
+        values = [change.value for change in told.changes if change.option == "patch_size"]
+        assert values == expected
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_batch_that_is_said_to_fit_does(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    def told(batch_size: int) -> summary.ModelSummary:
+        options = {
+            "hidden_channels": (64, 64),
+            "kernel_size": 5,
+            "trainer": {"precision": precision},
+        }
+        return make_model(**options, batch_size=batch_size).summary(Grid(1, 8, 8))
+
+    set_memory(monkeypatch, told(64).step_bytes * 0.9)
+    [change] = [each for each in told(64).changes if each.option == "batch_size"]
+    assert change.fits
+    assert change.step_bytes == told(change.value).step_bytes
+
+
+def test_where_nothing_helps_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_memory(monkeypatch, 1000)
+    options: dict[str, Any] = {"recompute": True, "batch_size": 1, "patch_size": 4}
+    told = make_model(**options).summary(GRID)
+    assert told.changes == ()
+    assert "it does not fit" in repr(told)
+    with pytest.raises(MemoryError, match="No option alone would lessen that: take a coarser grid"):
+        make_model(**options).fit(make_series())
+
+
+def test_each_of_several_processes_holds_a_copy_of_its_gradients() -> None:
+    plan = plan_for(make_model(), GRID)
+    alone, together = (costs_of(plan, Setting(4, "cpu", "32-true", n_processes=n)) for n in (1, 2))
+    assert together.total == alone.total + alone.gradients
+
+
 def test_what_does_not_help_enough_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     set_memory(monkeypatch, 1000)
     told = make_wide(recompute=True).summary(GRID)
     assert [each.option for each in told.changes] == ["patch_size", "hidden_channels", "batch_size"]
-    assert [each.value for each in told.changes] == [4, (8, 8), 1]
+    assert [each.value for each in told.changes] == [2, (8, 8), 1]
     assert all(str(each).endswith("still too much") for each in told.changes)
 
 
@@ -113,13 +153,19 @@ def test_a_step_that_may_not_fit_is_warned_of(
 def test_small_models_are_not_looked_at_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[Any] = []
     monkeypatch.setattr(memory, "step_costs", lambda *args: looked_at.append(args))
-    model = make_model().fit(make_series())
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        with memory.enough_memory(model, model.model, model.trainer):
-            pass
-        seconds.append(time.process_time() - start)
+    seconds: list[float] = []
+
+    @contextmanager
+    def timed(*args: Any) -> Iterator[None]:
+        for _ in range(5):
+            start = time.process_time()
+            with memory.enough_memory(*args):
+                pass
+            seconds.append(time.process_time() - start)
+        yield
+
+    monkeypatch.setattr(base, "enough_memory", timed)
+    make_model().fit(make_series())
     assert not looked_at
     assert min(seconds) < 0.05
 

@@ -11,43 +11,9 @@ import torch
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from darts.utils.timeseries_generation import datetime_attribute_timeseries
-from torch import Tensor
 
-from darts_mim import Grid, MIMModel, ScheduledSampling, frames_to_series
-
-TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-GRID = Grid(channels=2, height=5, width=6)
-
-
-def make_frames(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random((12, *GRID.shape), dtype=np.float32)
-
-
-def make_series(frames: np.ndarray, **options: Any) -> TimeSeries:
-    series = frames_to_series(frames, start="2026-01-01", freq="h", **options)
-    assert isinstance(series, TimeSeries)
-    return series
-
-
-def make_model(**options: Any) -> MIMModel:
-    options = {
-        "input_chunk_length": 3,
-        "output_chunk_length": 2,
-        "hidden_channels": (4, 3),
-        "kernel_size": 3,
-        "patch_size": 2,
-        "batch_size": 4,
-        "n_epochs": 1,
-        "random_state": 0,
-        **options,
-    }
-    trainer = {**TRAINER, **options.pop("trainer", {})}
-    return MIMModel(**options, pl_trainer_kwargs=trainer)
-
-
-def weights(model: MIMModel) -> Tensor:
-    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
-
+from darts_mim import MIMModel, ScheduledSampling, series_to_frames
+from tests.models.small_models import make_model, make_series, weights
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "scheduled sampling and dropout": {
@@ -61,11 +27,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def make_holed() -> tuple[TimeSeries, TimeSeries, TimeSeries]:
     """Return a series with a mask and missing values, and its past and future covariates."""
-    values = make_frames().copy()
-    values[5, 0, 2:4] = np.nan
-    series = make_series(values, mask=np.arange(30).reshape(5, 6) % 7 > 0)
+    frames = series_to_frames(make_series()).copy()
+    frames[5, 0, 2:4] = np.nan
+    series = make_series(frames=frames, mask=np.arange(30).reshape(5, 6) % 7 > 0)
     calendar = datetime_attribute_timeseries(series, "hour", cyclic=True, add_length=5)
-    return series, make_series(make_frames(seed=1)), calendar.astype(np.float32)
+    return series, make_series(seed=1), calendar.astype(np.float32)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -83,7 +49,7 @@ def test_training_comes_to_the_same_weights(name: str) -> None:
 
 
 def test_files_keep_the_option_and_weights_do_not_care() -> None:
-    series = make_series(make_frames())
+    series = make_series()
     model = make_model(recompute=True).fit(series)
     model.save("model.pt")
     loaded, other = MIMModel.load("model.pt"), make_model()
@@ -101,7 +67,7 @@ def test_a_model_that_recomputes_is_exported() -> None:
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     sizes = []
     for recompute in (False, True):
-        model = make_model(recompute=recompute).fit(make_series(make_frames()))
+        model = make_model(recompute=recompute).fit(make_series())
         model.to_onnx(f"{recompute}.onnx")
         sizes.append(len(runtime.InferenceSession(f"{recompute}.onnx").get_inputs()))
     assert sizes[0] == sizes[1]

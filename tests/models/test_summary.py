@@ -25,36 +25,7 @@ from darts_mim.models.capacity import Capacity
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.models.summary import ModelSummary
 from darts_mim.nn import unroll
-
-TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-GRID = Grid(channels=2, height=5, width=6)
-
-
-def make_series(length: int = 12, **options: Any) -> TimeSeries:
-    frames = np.random.default_rng(0).random((length, *GRID.shape), dtype=np.float32)
-    series = frames_to_series(frames, start="2026-01-01", freq="h", **options)
-    assert isinstance(series, TimeSeries)
-    return series
-
-
-def make_model(**options: Any) -> MIMModel:
-    options = {
-        "input_chunk_length": 3,
-        "output_chunk_length": 2,
-        "hidden_channels": (4, 3),
-        "kernel_size": 3,
-        "patch_size": 2,
-        "batch_size": 4,
-        "n_epochs": 1,
-        "random_state": 0,
-        **options,
-    }
-    trainer = {**TRAINER, **options.pop("trainer", {})}
-    return MIMModel(**options, pl_trainer_kwargs=trainer)
-
-
-def weights(model: MIMModel) -> Tensor:
-    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+from tests.models.small_models import GRID, TRAINER, make_model, make_series, weights
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +84,11 @@ def test_it_prints_as_a_table(summarised: ModelSummary) -> None:
     assert repr(summarised).endswith("2 frames of one series")
 
 
-def test_the_model_stays_as_it_is_and_nothing_is_drawn_or_written() -> None:
+@pytest.mark.parametrize("seed", [0, None])
+def test_the_model_stays_as_it_is_and_nothing_is_drawn_or_written(seed: int | None) -> None:
     series = make_series()
-    model, other = make_model(save_checkpoints=True, model_name="a"), make_model()
+    model = make_model(save_checkpoints=True, model_name="a", random_state=seed)
+    other = make_model()
     Path("darts_logs/a/checkpoints").mkdir(parents=True)
     Path("darts_logs/a/checkpoints/kept").touch()
     before = dict(model.__dict__)
@@ -158,6 +131,9 @@ def test_options_of_training_count() -> None:
     assert frozen.gradients_bytes == 4 * frozen.trainable_parameters
     plain = make_model(optimizer_cls=torch.optim.SGD).summary(series)
     assert plain.optimizer_bytes == 0
+    early = make_model(optimizer_cls=torch.optim.Adagrad).summary(series)  # makes it at once
+    assert early.gradients_bytes == early.weights_bytes
+    assert early.optimizer_bytes == pytest.approx(early.weights_bytes, rel=0.01)
     assert plain.weights_bytes == plain.gradients_bytes == 4 * plain.parameters
 
 
@@ -275,6 +251,99 @@ def test_any_network_on_the_base_is_summarised(monkeypatch: pytest.MonkeyPatch) 
         model.fit(make_series())
 
 
+class Wide(Convolution):
+    """A network that means other things by its options, and looks at values while it is built."""
+
+    def __init__(self, in_channels: int, out_channels: int, **_: Any) -> None:
+        super().__init__(in_channels, out_channels)
+        self.scale = nn.Parameter(torch.ones(5))
+        self.rates = [rate.item() for rate in torch.linspace(0.0, 0.1, 3)]
+
+
+class WideModule(GridForecastingModule):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = Wide(**self.network_sizes)
+
+
+class WideModel(ConvolutionModel):
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        grid: Grid | None = None,
+        hidden_channels: int = 16,
+        patch_size: tuple[int, int] = (2, 2),
+        **kwargs: Any,
+    ) -> None:
+        GridForecastingModel.__init__(self, grid, use_static_covariates=False)
+
+    def _create_model(self, train_sample: Any) -> WideModule:
+        return WideModule(scheduled_sampling=None, **self._module_params(train_sample))
+
+
+def test_options_of_other_networks_may_mean_what_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = WideModel(3, 2, batch_size=4, pl_trainer_kwargs=TRAINER)
+    told = model.summary(make_series())
+    assert told.layers == {"network": 5, "layer": 2 * 2 * 9 + 2}
+    for module in (memory, summary):
+        monkeypatch.setattr(module, "capacity_of", lambda _: Capacity(10_000, 10_000))
+    assert [change.option for change in model.summary(GRID).changes] == ["batch_size"]
+    assert model.fit(
+        make_series()
+    ).model_created  # of what cannot be told on the way none is refused
+
+
+class Lazy(Convolution):
+    def __init__(self, in_channels: int, out_channels: int, **_: Any) -> None:
+        super().__init__(in_channels, out_channels)
+        self.layer = nn.LazyConv2d(out_channels, 3, padding=1)
+
+
+class LazyModel(ConvolutionModel):
+    def _create_model(self, train_sample: Any) -> ConvolutionModule:
+        module = ConvolutionModule(scheduled_sampling=None, **self._module_params(train_sample))
+        module.network = Lazy(**module.network_sizes)
+        return module
+
+
+def test_a_network_that_has_no_sizes_yet_is_trained() -> None:
+    model = LazyModel(3, 2, batch_size=4, pl_trainer_kwargs=TRAINER)
+    assert model.fit(make_series()).model_created
+
+
+def test_networks_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def model_of(width: int) -> ConvolutionModel:
+        class Mine(Convolution):
+            def __init__(self, in_channels: int, out_channels: int, **_: Any) -> None:
+                super().__init__(in_channels, out_channels)
+                self.layer = nn.Sequential(
+                    nn.Conv2d(in_channels, width, 3, padding=1),
+                    nn.Conv2d(width, out_channels, 3, padding=1),
+                )
+
+        class MyModule(GridForecastingModule):
+            def __init__(self, **kwargs: Any) -> None:
+                super().__init__(**kwargs)
+                self.network = Mine(**self.network_sizes)
+
+        class MyModel(ConvolutionModel):
+            def _create_model(self, train_sample: Any) -> MyModule:
+                return MyModule(scheduled_sampling=None, **self._module_params(train_sample))
+
+        return MyModel(3, 2, batch_size=4, pl_trainer_kwargs=TRAINER)
+
+    room = 2 * model_of(2).summary(GRID).step_bytes
+    monkeypatch.setattr(memory, "capacity_of", lambda _: Capacity(room, room))
+    for width in (2, 256, 2):
+        if width == 2:
+            assert model_of(width).fit(make_series()).model_created
+        else:
+            with pytest.raises(MemoryError):
+                model_of(width).fit(make_series())
+
+
 # --- wrong arguments ----------------------------------------------------------------------------
 
 
@@ -286,7 +355,10 @@ def test_any_network_on_the_base_is_summarised(monkeypatch: pytest.MonkeyPatch) 
         (lambda m: m.summary(Grid(1, 1, 9)), ValueError, "larger than the 1x9 grid"),
         (lambda m: m.summary(make_series(4)), ValueError, "too short"),
         (lambda m: m.summary(GRID, batch_size=-1), ValueError, "`batch_size` must be at least 1"),
+        (lambda m: m.summary(GRID, batch_size=0), ValueError, "`batch_size` must be at least 1"),
         (lambda m: m.summary(GRID, n=2.5), TypeError, "`n` must be an integer"),
+        (lambda m: m.summary(GRID, n=0), ValueError, "`n` must be at least 1"),
+        (lambda m: m.summary((2, 5, 6)), TypeError, "`series` must be a TimeSeries, several, or a"),
     ],
 )
 def test_what_cannot_be_summarised_is_refused(
@@ -294,6 +366,13 @@ def test_what_cannot_be_summarised_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         call(make_model())
+
+
+def test_what_predict_and_fit_would_refuse_is_refused() -> None:
+    with pytest.raises(ValueError, match="`n` must be at most `output_chunk_length=2`"):
+        make_model(output_chunk_shift=2).summary(GRID, n=9)
+    with pytest.raises(ValueError, match="`series` must be the grid that the model has"):
+        make_model(grid=Grid(1, 4, 4)).summary(GRID)
 
 
 def test_a_precision_that_lightning_has_elsewhere_is_refused() -> None:
@@ -350,7 +429,7 @@ def make(**changes):
         **{"batch_size": 12, **options, **changes}, pl_trainer_kwargs=trainer,
     )
 
-series = frames_to_series(np.zeros((60, 2, 40, 36), np.float32))
+series = frames_to_series(np.zeros((320, 2, 40, 36), np.float32))
 told = make().summary(series)
 trainer["callbacks"] = [peak := Peak()]
 make().fit(series)
