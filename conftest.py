@@ -8,6 +8,7 @@ import pytest
 import torch
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start; see below
 
 
 def pytest_configure() -> None:
