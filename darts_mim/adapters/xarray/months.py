@@ -6,7 +6,7 @@ Darts counts steps between the first days of months, and not between, say, their
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -58,7 +58,7 @@ def read_months(dates: Sequence[Any], offset: Any = None) -> Months | None:
     if rest.any() or (steps < 1).any() or not shared:
         return None
     first = np.datetime64(int(months[0]) - 12 * 1970, "M").astype("M8[us]")
-    begins = pd.date_range(first, periods=int(positions[-1]) + 1, freq=offset)
+    begins = pd.date_range(first, periods=int(positions[-1]) + 1, freq=offset, unit="us")
     place = min(shared, key=str)  # a constant one rather than the middle
     if place:
         logger.info(
@@ -87,12 +87,14 @@ def place_dates(begins: NDArray[np.datetime64], place: Place) -> NDArray[np.date
     return (exact + int(place)).astype("M8[us]")
 
 
-def place_in_calendar(index: pd.DatetimeIndex, calendar: str, place: Place) -> list[Any]:
+def place_in_calendar(begins: Iterable[Any], calendar: str, place: Place) -> list[Any]:
     """Return dates of cftime, moved from the first days of months to a place within."""
     cftime = import_optional("cftime", extra="xarray")
     # the calendar's own type, as xarray has them
     kind = type(cftime.num2date(0, "days since 2000-01-01", calendar))
-    dates = [kind(d.year, d.month, d.day, d.hour, d.minute, d.second, d.microsecond) for d in index]
+    dates = [
+        kind(d.year, d.month, d.day, d.hour, d.minute, d.second, d.microsecond) for d in begins
+    ]
     if place == MIDDLE:
         return [date + (_end(date) - date) / 2 for date in dates]
     return [date + pd.Timedelta(int(place), "us").to_pytimedelta() for date in dates]

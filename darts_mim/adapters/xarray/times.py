@@ -1,7 +1,8 @@
 """Times of xarray, of any calendar, to the regular index of a series and back.
 
 Dates that a ``DatetimeIndex`` can hold become one. It can hold the months of any calendar. The days
-of other calendars become integers, with calendar, start and step remembered.
+of other calendars become integers, with calendar, start and step remembered, and so do months that
+lie hundreds of years away.
 """
 
 from __future__ import annotations
@@ -26,11 +27,18 @@ from darts_mim.adapters.xarray.irregular import (
     off_step,
     too_few,
 )
-from darts_mim.adapters.xarray.months import place_dates, place_in_calendar, read_months
+from darts_mim.adapters.xarray.months import (
+    Months,
+    place_dates,
+    place_in_calendar,
+    read_months,
+)
 from darts_mim.times import TimeIndex
 
 _REFORM = (1582, 10, 15)  # from here on the standard calendar is that of numpy
 _GREGORIAN = {"standard", "proleptic_gregorian"}
+# whole years of nanoseconds, which the dates of a forecast have
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261
 
 
 class Times(NamedTuple):
@@ -113,7 +121,11 @@ def write_times(stamps: TimeIndex, notes: Mapping[str, Any], layout: Mapping[str
     kind = layout.get("kind")
     if isinstance(stamps, pd.RangeIndex):
         if kind == "steps":
-            return _counted(stamps, notes["calendar"], notes["start"], notes["step"])
+            dates = _counted(stamps, notes["calendar"], notes["start"], notes["step"])
+            place = layout.get("place", 0)
+            if not place:
+                return dates
+            return xr.CFTimeIndex(place_in_calendar(dates, notes["calendar"], place))
         return stamps.to_numpy().astype(layout["dtype"] if kind == "numbers" else np.int64)
     # a place in the month means nothing once frames are not a month apart
     is_monthly = isinstance(stamps.freq, pd.offsets.MonthBegin)
@@ -180,9 +192,10 @@ def _read_calendar(values: NDArray[Any], freq: Any, dim: str) -> Times:
     given = xr.CFTimeIndex(values)
     notes = {"calendar": str(given.calendar)}
     first = (values[0].year, values[0].month, values[0].day)
-    if given.calendar in _GREGORIAN and (
+    is_gregorian = given.calendar in _GREGORIAN and (
         first >= _REFORM or given.calendar == "proleptic_gregorian"
-    ):
+    )
+    if is_gregorian and _can_go_on(values):
         dates = np.array([date.isoformat() for date in values], "M8[us]")
         return _read_dates(dates, freq, dim, notes, {"kind": "calendar"})
     if freq is None and len(values) < 3:
@@ -190,8 +203,7 @@ def _read_calendar(values: NDArray[Any], freq: Any, dim: str) -> Times:
     offset = _month_offset(freq)
     months = read_months(list(values), offset) if freq is None or offset is not None else None
     if months is not None:
-        layout = {"kind": "calendar", "place": months.place}
-        return Times(months.begins, months.positions, notes, layout)
+        return _monthly(months, notes)
     step = xr.infer_freq(given) if freq is None else _step_name(freq)
     if step is None:
         raise irregular(values, dim)
@@ -201,6 +213,22 @@ def _read_calendar(values: NDArray[Any], freq: Any, dim: str) -> Times:
         raise irregular(values, dim) if freq is None else off_step(values, freq, dim)
     notes |= {"start": values[0].isoformat(), "step": step}
     return Times(pd.RangeIndex(len(regular)), positions, notes, {"kind": "steps"})
+
+
+def _monthly(months: Months, notes: Mapping[str, Any]) -> Times:
+    """Return months as dates, or as integers where Darts could not forecast them."""
+    begins = months.begins
+    if _can_go_on(begins):
+        layout = {"kind": "calendar", "place": months.place}
+        return Times(begins, months.positions, notes, layout)
+    steps = {"start": begins[0].isoformat(), "step": begins.freqstr}
+    layout = {"kind": "steps", "place": months.place}
+    return Times(pd.RangeIndex(len(begins)), months.positions, {**notes, **steps}, layout)
+
+
+def _can_go_on(dates: Any) -> bool:
+    """Tell whether dates, and those after them, are dates that Darts can make."""
+    return bool(dates[0].year >= _FIRST_YEAR and dates[-1].year <= _LAST_YEAR)
 
 
 def _month_offset(freq: Any) -> Any:
