@@ -1,11 +1,12 @@
 """Measure the memory and the time of a training step, against what `summary` tells of its memory.
 
-    MALLOC_MMAP_THRESHOLD_=65536 python benchmarks/step_memory.py
+    python benchmarks/step_memory.py
 
-Every run is a process of its own that fits a preset through Darts, with and without recomputation
-in turn. Memory is the anonymous memory of the process at the most, over what it had before the
-step, and the weights, gradients and state of the optimizer it had then. The setting of the C
-library gives each tensor pages of its own: without it freed memory is kept, and counted.
+Every run is a process of its own that fits a preset through Darts. Memory is the anonymous memory of
+the process at the most, over what it had before the step, and the weights, gradients and state of
+the optimizer it had then. For that, the C library gives each tensor pages of its own, because else
+it keeps freed memory, which would be counted; it makes steps many times slower. Times are taken
+apart, as users have them, with and without recomputation in turn.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import statistics
 import threading
 import time
 import warnings
-from functools import partial
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytorch_lightning as pl
@@ -36,7 +37,8 @@ SETTINGS = {
     "TAXIBJ": Grid(channels=2, height=32, width=32),
     "MOVING_MNIST": Grid(channels=1, height=64, width=64),
 }
-STEPS = 4  # the first one makes the state of the optimizer and is left out
+STEPS = 3  # the first one makes the state of the optimizer and is left out
+PAGES = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # each tensor of 64 KiB or more in pages of its own
 
 
 class Run(NamedTuple):
@@ -48,20 +50,22 @@ class Run(NamedTuple):
 
 
 class Watch(pl.Callback):
-    """Follows the memory of all steps but the first, and times them."""
+    """Times steps, and follows the memory of all but the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, follows: bool) -> None:
+        self.follows = follows
         self.before = self.peak = 0.0
         self.seconds: list[float] = []
-        self._ended = threading.Event()
-        self._watcher = threading.Thread(target=self._follow)
 
     def on_train_batch_start(self, _trainer: Any, _module: Any, _batch: Any, index: int) -> None:
         """Begin once gradients and optimizer have their memory."""
-        if index == 1:
+        if index == 1 and self.follows:
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)
             self.before = anonymous_memory()
+            # here: a model copies the options that it was made with
+            self._ended = threading.Event()
+            self._watcher = threading.Thread(target=self._follow)
             self._watcher.start()
         self._start = time.perf_counter()
 
@@ -71,8 +75,9 @@ class Watch(pl.Callback):
 
     def on_train_end(self, *_: Any) -> None:
         """Stop."""
-        self._ended.set()
-        self._watcher.join()
+        if self.follows:
+            self._ended.set()
+            self._watcher.join()
 
     def _follow(self) -> None:
         while not self._ended.wait(0.002):
@@ -94,50 +99,47 @@ def model_of(run: Run, **trainer: Any) -> MIMModel:
     return MIMModel(**{**options, "pl_trainer_kwargs": trainer})
 
 
-def measure(run: Run) -> dict[str, float]:
-    """Fit a few steps; return what was told and seen of memory in MiB, and the time of a step."""
+def measure(run: Run, what: str) -> dict[str, float]:
+    """Fit a few steps; return what was told and seen of memory, in MiB, or the time of a step."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     told = model_of(run).summary(SETTINGS[run.preset])
     length = told.context + told.horizon + STEPS * told.batch_size
     frames = np.random.default_rng(0).random((length, *told.grid.shape), dtype=np.float32)
-    watch = Watch()
+    watch = Watch(follows=what == "memory")
     model_of(run, callbacks=[watch]).fit(frames_to_series(frames))
+    if what == "time":
+        return {"seconds": statistics.median(watch.seconds[1:])}
     kept = (told.weights_bytes + told.gradients_bytes + told.optimizer_bytes) / MIB
-    return {
-        "told": told.step_bytes / MIB,
-        "seen": watch.peak - watch.before + kept,
-        "seconds": statistics.median(watch.seconds[1:]),
-    }
+    return {"told": told.step_bytes / MIB, "seen": watch.peak - watch.before + kept}
+
+
+def in_own_process(run: Run, what: str) -> dict[str, float]:
+    """Measure in a new process, for memory with pages for each tensor."""
+    with (
+        patch.dict(os.environ, PAGES if what == "memory" else {}),
+        multiprocessing.get_context("spawn").Pool(1) as pool,
+    ):
+        return pool.apply(measure, (run, what))
 
 
 def compare(preset: str, precision: str, rounds: int) -> dict[str, Any]:
-    """Measure a preset in turn without and with recomputation."""
-    measured: dict[bool, list[dict[str, float]]] = {False: [], True: []}
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        for _ in range(rounds):
-            for recompute, rows in measured.items():
-                rows.append(pool.apply(partial(measure, Run(preset, precision, recompute))))
-
-    def median(recompute: bool, what: str) -> float:
-        return statistics.median(row[what] for row in measured[recompute])
-
-    times = zip(measured[True], measured[False], strict=True)
+    """Measure a preset without and with recomputation."""
+    runs = [Run(preset, precision, recompute) for recompute in (False, True)]
+    plain, recomputed = (in_own_process(run, "memory") for run in runs)
+    times = [[in_own_process(run, "time")["seconds"] for run in runs] for _ in range(rounds)]
     return {
         "preset": preset,
         "grid": SETTINGS[preset].shape,
         "precision": precision,
-        "told_mib": round(median(False, "told"), 1),
-        "seen_mib": round(median(False, "seen"), 1),
-        "recompute_told_mib": round(median(True, "told"), 1),
-        "recompute_seen_mib": round(median(True, "seen"), 1),
-        "seconds": round(median(False, "seconds"), 3),
+        "told_mib": round(plain["told"], 1),
+        "seen_mib": round(plain["seen"], 1),
+        "recompute_told_mib": round(recomputed["told"], 1),
+        "recompute_seen_mib": round(recomputed["seen"], 1),
+        "seconds": round(statistics.median(each for each, _ in times), 3),
         "recompute_over_plain": {
-            "seen": round(median(True, "seen") / median(False, "seen"), 3),
-            "seconds": round(
-                statistics.median(each["seconds"] / plain["seconds"] for each, plain in times), 3
-            ),
+            "seen": round(recomputed["seen"] / plain["seen"], 3),
+            "seconds": round(statistics.median(other / each for each, other in times), 3),
         },
     }
 
@@ -149,16 +151,12 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["32-true"])
     parser.add_argument("--presets", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     arguments = parser.parse_args()
-    threshold = "MALLOC_MMAP_THRESHOLD_"
-    if threshold not in os.environ:
-        raise SystemExit(f"set {threshold}=65536 in the environment: see the top of the file")
     rows = [
         compare(preset, precision, arguments.rounds)
         for preset in arguments.presets
         for precision in arguments.precisions
     ]
-    environment = {threshold: os.environ[threshold]}
-    print(json.dumps({**describe_origin(), "environment": environment, "steps": rows}, indent=1))
+    print(json.dumps({**describe_origin(), "rounds": arguments.rounds, "steps": rows}, indent=1))
 
 
 if __name__ == "__main__":
