@@ -2,11 +2,11 @@
 
     python benchmarks/step_memory.py
 
-Every run is a process of its own that fits a preset through Darts. Memory is the anonymous memory of
-the process at the most, over what it had before the step, and the weights, gradients and state of
-the optimizer it had then. For that, the C library gives each tensor pages of its own, because else
-it keeps freed memory, which would be counted; it makes steps many times slower. Times are taken
-apart, as users have them, with and without recomputation in turn.
+Every run is a process of its own that fits a preset through Darts. Memory is the anonymous memory
+of the process at the most, over what it had before the step, and the weights, gradients and state
+of the optimizer it had then. For that, the C library gives each tensor pages of its own, because
+else it keeps freed memory, which would be counted; it makes steps many times slower. Times are
+taken apart, as users have them, with and without recomputation in turn.
 """
 
 from __future__ import annotations
