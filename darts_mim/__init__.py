@@ -3,16 +3,19 @@
 from darts_mim.backtesting import stream_backtest
 from darts_mim.grid import Grid
 from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_rmse, frame_ssim
-from darts_mim.models import MIMModel
+from darts_mim.models import ConvLSTMModel, MIMModel, PredRNNModel, PredRNNPlusPlusModel
 from darts_mim.nn.sampling import ScheduledSampling
 from darts_mim.protocols import protocol
 from darts_mim.scaler import GridScaler
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
 
 __all__ = [
+    "ConvLSTMModel",
     "Grid",
     "GridScaler",
     "MIMModel",
+    "PredRNNModel",
+    "PredRNNPlusPlusModel",
     "ScheduledSampling",
     "frame_mae",
     "frame_mse",

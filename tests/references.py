@@ -4,6 +4,7 @@ One sequence, one pixel and one gate at a time, and nothing shared with the pack
 of the parameters. Letters as in the paper; a prime is written `_m`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -79,7 +80,146 @@ def unfold(patches: Array, p: int, height: int, width: int) -> Array:
     return out
 
 
-class MIM:
+class Recurrent(ABC):
+    """A network for one sequence: a step of its layers, fed true frames and then its own.
+
+    Parameters
+    ----------
+    parameters
+        The network's parameters as float64 arrays, by their names.
+    widths
+        Channels of each layer.
+    patch_size
+        Side of a patch.
+    """
+
+    def __init__(self, parameters: Parameters, widths: Sequence[int], patch_size: int) -> None:
+        self.parameters = parameters
+        self.widths = widths
+        self.patch_size = patch_size
+
+    def forecast(self, context: Array, horizon: int) -> Array:
+        """Return the prediction after each input frame: (T - 1 + horizon, C, H, W)."""
+        height, width = context.shape[-2:]
+        rows, columns = fold(context[0], self.patch_size).shape[1:]
+        self.begin([np.zeros((width, rows, columns)) for width in self.widths])
+        predictions: list[Array] = []
+        for t in range(len(context) + horizon - 1):
+            frame = context[t] if t < len(context) else predictions[-1]
+            h = self.advance(fold(frame, self.patch_size))
+            head = convolve(h, self.parameters["head.weight"], self.parameters["head.bias"])
+            predictions.append(unfold(head, self.patch_size, height, width))
+        return np.stack(predictions)
+
+    @abstractmethod
+    def begin(self, zero: list[Array]) -> None:
+        """Set the state to zero."""
+
+    @abstractmethod
+    def advance(self, x: Array) -> Array:
+        """Advance all layers a step and return the hidden state of the top one."""
+
+    def _path(self, layer: int, m: Array) -> Array:
+        """M on its way into a layer: through a 1x1 convolution where the widths differ."""
+        if self.widths[layer - 1] == self.widths[layer]:
+            return m
+        name = f"memory_paths.{layer}"
+        return convolve(m, self.parameters[f"{name}.weight"], self.parameters[f"{name}.bias"])
+
+
+def st_lstm(
+    p: Parameters, name: str, x: Array, h: Array, c: Array, m: Array
+) -> tuple[Array, Array, Array]:
+    """Equation 1 of the MIM paper: H, C and M of a layer."""
+    xg, xi, xf, xo, xg_m, xi_m, xf_m = gates(p, f"{name}.from_input", x, 7)
+    hg, hi, hf, ho = gates(p, f"{name}.from_hidden", h, 4)
+    mg, mi, mf = gates(p, f"{name}.memory.from_memory", m, 3)
+    g, i, f = np.tanh(xg + hg), logistic(xi + hi), logistic(xf + hf)
+    c = f * c + i * g
+    g_m, i_m, f_m = np.tanh(xg_m + mg), logistic(xi_m + mi), logistic(xf_m + mf)
+    m = f_m * m + i_m * g_m
+    return hidden(p, name, xo + ho, c, m), c, m
+
+
+def hidden(p: Parameters, name: str, o: Array, c: Array, m: Array) -> Array:
+    """The last two lines of equation 1."""
+    both = np.concatenate([c, m])
+    (cmo,) = gates(p, f"{name}.output.from_memories", both, 1)
+    merged = convolve(both, p[f"{name}.output.merge.weight"])
+    return logistic(o + cmo) * np.tanh(merged)
+
+
+class PredRNN(Recurrent):
+    """PredRNN, NeurIPS 2017, figure 2 (right) and equation 3."""
+
+    def begin(self, zero: list[Array]) -> None:
+        self.h, self.c, self.m = list(zero), list(zero), zero[-1]
+
+    def advance(self, x: Array) -> Array:
+        for layer in range(len(self.widths)):
+            m = self._path(layer, self.m)
+            name = f"cells.{layer}"
+            x, self.c[layer], self.m = st_lstm(
+                self.parameters, name, x, self.h[layer], self.c[layer], m
+            )
+            self.h[layer] = x
+        return x
+
+
+class ConvLSTM(Recurrent):
+    """ConvLSTM, NeurIPS 2015, equation 3, with a peephole weight for each channel."""
+
+    def begin(self, zero: list[Array]) -> None:
+        self.h, self.c = list(zero), list(zero)
+
+    def advance(self, x: Array) -> Array:
+        for layer in range(len(self.widths)):
+            name, c = f"cells.{layer}", self.c[layer]
+            xg, xi, xf, xo = gates(self.parameters, f"{name}.from_input", x, 4)
+            hg, hi, hf, ho = gates(self.parameters, f"{name}.from_hidden", self.h[layer], 4)
+            wi, wf, wo = self.parameters[f"{name}.peepholes"]
+            i, f = logistic(xi + hi + wi * c), logistic(xf + hf + wf * c)
+            c = f * c + i * np.tanh(xg + hg)
+            x = logistic(xo + ho + wo * c) * np.tanh(c)
+            self.h[layer], self.c[layer] = x, c
+        return x
+
+
+class PredRNNPlusPlus(Recurrent):
+    """PredRNN++, ICML 2018, equations 1 and 2 and figure 3."""
+
+    def begin(self, zero: list[Array]) -> None:
+        self.h, self.c, self.m, self.z = list(zero), list(zero), zero[-1], zero[0]
+
+    def advance(self, x: Array) -> Array:
+        for layer in range(len(self.widths)):
+            x = self._causal_lstm(layer, x, self._path(layer, self.m))
+            self.h[layer] = x
+            if layer == 0:
+                xp, xs = gates(self.parameters, "highway.from_input", x, 2)
+                zp, zs = gates(self.parameters, "highway.from_state", self.z, 2)
+                p, s = np.tanh(xp + zp), logistic(xs + zs)
+                x = self.z = s * p + (1 - s) * self.z
+        return x
+
+    def _causal_lstm(self, layer: int, x: Array, m: Array) -> Array:
+        p, name, c = self.parameters, f"cells.{layer}", self.c[layer]
+        xg, xi, xf, xg_m, xi_m, xf_m, xo = gates(p, f"{name}.from_input", x, 7)
+        hg, hi, hf = gates(p, f"{name}.from_hidden", self.h[layer], 3)
+        cg, ci, cf = gates(p, f"{name}.from_cell", c, 3)
+        c = logistic(xf + hf + cf) * c + logistic(xi + hi + ci) * np.tanh(xg + hg + cg)
+        cg_m, ci_m, cf_m, co = gates(p, f"{name}.from_new_cell", c, 4)
+        mg_m, mi_m, mf_m, mm = gates(p, f"{name}.from_memory", m, 4)
+        g_m = np.tanh(xg_m + cg_m + mg_m)
+        i_m, f_m = logistic(xi_m + ci_m + mi_m), logistic(xf_m + cf_m + mf_m)
+        m = f_m * np.tanh(mm) + i_m * g_m
+        (mo,) = gates(p, f"{name}.from_new_memory", m, 1)
+        merged = convolve(np.concatenate([c, m]), p[f"{name}.merge.weight"])
+        self.c[layer], self.m = c, m
+        return np.tanh(xo + co + mo) * np.tanh(merged)
+
+
+class MIM(Recurrent):
     """The network of the paper's section 3.4 for one sequence.
 
     Parameters
@@ -103,54 +243,31 @@ class MIM:
         nonstationary: bool = True,
         stationary: bool = True,
     ) -> None:
-        self.parameters = parameters
-        self.widths = widths
-        self.patch_size = patch_size
+        super().__init__(parameters, widths, patch_size)
         self.nonstationary = nonstationary
         self.stationary = stationary
 
-    def forecast(self, context: Array, horizon: int) -> Array:
-        """Return the prediction after each input frame: (T - 1 + horizon, C, H, W)."""
-        height, width = context.shape[-2:]
-        rows, columns = fold(context[0], self.patch_size).shape[1:]
-        zero = [np.zeros((w, rows, columns)) for w in self.widths]
+    def begin(self, zero: list[Array]) -> None:
         # H, C, N, S of each layer at t - 1, and M of the top layer at t - 1
-        h, c, n, s = list(zero), list(zero), list(zero), list(zero)
-        m = zero[-1]
-        predictions: list[Array] = []
-        for t in range(len(context) + horizon - 1):
-            frame = context[t] if t < len(context) else predictions[-1]
-            before = list(h)
-            h[0], c[0], m = self._st_lstm(
-                fold(frame, self.patch_size), h[0], c[0], self._path(0, m)
-            )
-            for layer in range(1, len(self.widths)):
-                d = h[layer - 1] - before[layer - 1] if t > 0 else np.zeros_like(h[layer - 1])
-                h[layer], c[layer], n[layer], s[layer], m = self._mim_block(
-                    layer, h[layer - 1], d, h[layer], c[layer], n[layer], s[layer],
-                    self._path(layer, m),
-                )  # fmt: skip
-            head = convolve(h[-1], self.parameters["head.weight"], self.parameters["head.bias"])
-            predictions.append(unfold(head, self.patch_size, height, width))
-        return np.stack(predictions)
+        self.h, self.c, self.n, self.s = list(zero), list(zero), list(zero), list(zero)
+        self.m = zero[-1]
+        self.has_begun = False
 
-    def _path(self, layer: int, m: Array) -> Array:
-        """M on its way into a layer: through a 1x1 convolution where the widths differ."""
-        if self.widths[layer - 1] == self.widths[layer]:
-            return m
-        name = f"memory_paths.{layer}"
-        return convolve(m, self.parameters[f"{name}.weight"], self.parameters[f"{name}.bias"])
+    def advance(self, x: Array) -> Array:
+        h, c, n, s = self.h, self.c, self.n, self.s
+        before = list(h)
+        h[0], c[0], m = self._st_lstm(x, h[0], c[0], self._path(0, self.m))
+        for layer in range(1, len(self.widths)):
+            d = h[layer - 1] - before[layer - 1] if self.has_begun else np.zeros_like(h[layer - 1])
+            h[layer], c[layer], n[layer], s[layer], m = self._mim_block(
+                layer, h[layer - 1], d, h[layer], c[layer], n[layer], s[layer],
+                self._path(layer, m),
+            )  # fmt: skip
+        self.m, self.has_begun = m, True
+        return h[-1]
 
     def _st_lstm(self, x: Array, h: Array, c: Array, m: Array) -> tuple[Array, Array, Array]:
-        p = self.parameters
-        xg, xi, xf, xo, xg_m, xi_m, xf_m = gates(p, "bottom.from_input", x, 7)
-        hg, hi, hf, ho = gates(p, "bottom.from_hidden", h, 4)
-        mg, mi, mf = gates(p, "bottom.memory.from_memory", m, 3)
-        g, i, f = np.tanh(xg + hg), logistic(xi + hi), logistic(xf + hf)
-        c = f * c + i * g
-        g_m, i_m, f_m = np.tanh(xg_m + mg), logistic(xi_m + mi), logistic(xf_m + mf)
-        m = f_m * m + i_m * g_m
-        return self._hidden("bottom", xo + ho, c, m), c, m
+        return st_lstm(self.parameters, "bottom", x, h, c, m)
 
     def _mim_block(
         self, layer: int, x: Array, d: Array, h: Array, c: Array, n: Array, s: Array, m: Array
@@ -168,7 +285,7 @@ class MIM:
         c = kept + i * g
         g_m, i_m, f_m = np.tanh(xg_m + mg), logistic(xi_m + mi), logistic(xf_m + mf)
         m = f_m * m + i_m * g_m
-        return self._hidden(name, xo + ho, c, m), c, n, s, m
+        return hidden(p, name, xo + ho, c, m), c, n, s, m
 
     def _mim_n(self, name: str, d: Array, n: Array) -> tuple[Array, Array]:
         dg, di, df, do = gates(self.parameters, f"{name}.from_difference", d, 4)
@@ -185,9 +302,3 @@ class MIM:
         s = f * s + i * g
         (so,) = gates(self.parameters, f"{name}.from_new_state", s, 1)
         return logistic(do + co + so) * np.tanh(s), s
-
-    def _hidden(self, name: str, o: Array, c: Array, m: Array) -> Array:
-        both = np.concatenate([c, m])
-        (cmo,) = gates(self.parameters, f"{name}.output.from_memories", both, 1)
-        merged = convolve(both, self.parameters[f"{name}.output.merge.weight"])
-        return logistic(o + cmo) * np.tanh(merged)

@@ -5,53 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from darts.utils.data.torch_datasets.utils import TorchTrainingSample
-from darts.utils.torch import MonteCarloDropout
-
 from darts_mim.grid import Grid
-from darts_mim.models.base import GridForecastingModel
-from darts_mim.models.covariates import InputLayout
-from darts_mim.models.module import GridForecastingModule
-from darts_mim.nn.checks import (
-    NetworkOptions,
-    check_patch_fits,
-    checked_number,
-    checked_options,
-)
-from darts_mim.nn.recurrent import MIMNetwork
+from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
+from darts_mim.nn.checks import checked_units
+from darts_mim.nn.mim import MIMNetwork
 from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = ["MIMModel"]
 
 
-class _MIMModule(GridForecastingModule):
+class _MIMModule(RecurrentModule):
     """Lightning module of ``MIMModel``, which documents the network's options."""
 
-    def __init__(
-        self,
-        grid: Grid,
-        input_layout: InputLayout,
-        network_options: NetworkOptions,
-        dropout: float,
-        scheduled_sampling: ScheduledSampling | None,
-        seed: int,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            grid=grid,
-            input_layout=input_layout,
-            scheduled_sampling=scheduled_sampling,
-            seed=seed,
-            **kwargs,
-        )
-        self.network = MIMNetwork(
-            **network_options,
-            **self.network_sizes,
-            dropout=MonteCarloDropout(dropout) if dropout else None,
-        )
+    network_type = MIMNetwork
 
 
-class MIMModel(GridForecastingModel):
+class MIMModel(RecurrentGridModel):
     """Memory In Memory network for grids that change over time.
 
     A stack of an ST-LSTM layer and MIM blocks reads the frames of the input chunk one by one,
@@ -167,6 +136,8 @@ class MIMModel(GridForecastingModel):
     (5, 1, 8, 6)
     """
 
+    module_type = _MIMModule
+
     def __init__(
         self,
         input_chunk_length: int,
@@ -187,33 +158,16 @@ class MIMModel(GridForecastingModel):
         grid: Grid | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(grid, use_static_covariates)
-        self.network_options = checked_options(
+        super().__init__(
+            grid=grid,
+            use_static_covariates=use_static_covariates,
+            dropout=dropout,
+            scheduled_sampling=scheduled_sampling,
             hidden_channels=hidden_channels,
             kernel_size=kernel_size,
             patch_size=patch_size,
             layer_norm=layer_norm,
             forget_bias=forget_bias,
-            nonstationary_unit=nonstationary_unit,
-            stationary_unit=stationary_unit,
             recompute=recompute,
-        )
-        # Darts compares them as they were given when weights are loaded: (4, 4) is not [4, 4]
-        self.model_params.update(self.network_options)
-        if not isinstance(scheduled_sampling, ScheduledSampling | None):
-            raise TypeError(
-                "`scheduled_sampling` must be a darts_mim.ScheduledSampling or None, got "
-                f"{type(scheduled_sampling).__name__}; use ScheduledSampling.linear(steps=...)"
-            )
-        self.scheduled_sampling = scheduled_sampling
-        self.dropout = checked_number("dropout", dropout, 0.0, 0.99)
-
-    def _create_model(self, train_sample: TorchTrainingSample) -> _MIMModule:
-        params = self._module_params(train_sample)
-        check_patch_fits(self.network_options["patch_size"], *params["grid"].shape[1:])
-        return _MIMModule(
-            network_options=self.network_options,
-            dropout=self.dropout,
-            scheduled_sampling=self.scheduled_sampling,
-            **params,
+            **checked_units(nonstationary_unit, stationary_unit),
         )

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict
-from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -29,12 +28,12 @@ from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, To
 from darts.utils.onnx.inference import ONNX_SPEC_METADATA_KEY, OnnxModelSpec
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from darts_mim.models.covariates import collect_inputs
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.nn.cells import MIMBlockState, STLSTMState
 from darts_mim.nn.checks import checked_integer
-from darts_mim.nn.recurrent import MIMNetwork, MIMState
+from darts_mim.nn.recurrent import RecurrentNetwork
 
 __all__ = ["export_onnx"]
 
@@ -290,17 +289,22 @@ class _StepGraph(_Graph):
         super().__init__(module, sample, length=1, horizon=1)
 
     @property
-    def network(self) -> MIMNetwork:
+    def network(self) -> RecurrentNetwork[Any]:
         """The network of the module."""
-        return cast(MIMNetwork, self.module.network)
+        return cast(RecurrentNetwork[Any], self.module.network)
 
     @property
     def state_shapes(self) -> list[list[int]]:
         """Shapes of the last prediction and of the network's state."""
         channels, height, width = self.module.grid.shape
         rows, columns = (-(-side // self.network.patch_size) for side in (height, width))
-        state = _flatten(self.network.initial_state(torch.zeros(1, 1, rows, columns)))
+        state, _ = tree_flatten(self._initial_state(rows, columns))
         return [[1, channels, height, width], *(list(each.shape) for each in state)]
+
+    def _initial_state(self, rows: int, columns: int) -> Any:
+        """Return a state without masks, because a forecast drops nothing."""
+        state = self.network.initial_state(torch.zeros(1, 1, rows, columns))
+        return state._replace(dropout_masks=())
 
     def predict(self, x_in: PLModuleInput, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the next frame, and the state after the one read."""
@@ -316,20 +320,11 @@ class _StepGraph(_Graph):
             future_past=None,
             mask=None if module.mask is None else module.mask.to(values),
         )
+        _, spec = tree_flatten(self._initial_state(1, 1))
         prediction, after = self.network.step(
-            torch.where(known, values, last), self._unflatten(before), inputs.at(0)
+            torch.where(known, values, last), tree_unflatten(before, spec), inputs.at(0)
         )
         output = module._hide(module._to_parameters(prediction[:, None]))
-        after = after._replace(has_begun=(before[-1] + 1).clamp(max=1))
-        return output, module._feed_back(None, 0)(prediction).values, *_flatten(after)
-
-    def _unflatten(self, tensors: Sequence[Tensor]) -> MIMState:
-        """Undo ``_flatten``; without masks, because a forecast drops nothing."""
-        parts = iter(tensors)
-        layers: list[STLSTMState | MIMBlockState] = [STLSTMState(*islice(parts, 2))]
-        layers += [MIMBlockState(*islice(parts, 4)) for _ in self.network.blocks]
-        return MIMState(tuple(layers), m=next(parts), has_begun=next(parts))
-
-
-def _flatten(state: MIMState) -> list[Tensor]:
-    return [*chain.from_iterable(state.layers), state.m, cast(Tensor, state.has_begun)]
+        if hasattr(after, "has_begun"):
+            after = after._replace(has_begun=(before[-1] + 1).clamp(max=1))
+        return output, module._feed_back(None, 0)(prediction).values, *tree_flatten(after)[0]

@@ -1,17 +1,36 @@
 """The networks, in plain PyTorch: frames (B, T, C, H, W) in, frames out, no Darts."""
 
 from darts_mim.nn.cells import MIMBlock, NonStationaryUnit, StationaryUnit, STLSTMCell
-from darts_mim.nn.recurrent import MIMNetwork, MIMState
+from darts_mim.nn.convlstm import ConvLSTMCell, ConvLSTMNetwork, ConvLSTMState
+from darts_mim.nn.mim import MIMNetwork, MIMState
+from darts_mim.nn.predrnn import PredRNNNetwork, PredRNNState
+from darts_mim.nn.predrnn_plus_plus import (
+    CausalLSTMCell,
+    GradientHighwayUnit,
+    PredRNNPlusPlusNetwork,
+    PredRNNPlusPlusState,
+)
+from darts_mim.nn.recurrent import RecurrentNetwork
 from darts_mim.nn.sampling import Schedule, ScheduledSampling
 from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, unroll
 
 __all__ = [
+    "CausalLSTMCell",
+    "ConvLSTMCell",
+    "ConvLSTMNetwork",
+    "ConvLSTMState",
     "FedFrame",
+    "GradientHighwayUnit",
     "Inputs",
     "MIMBlock",
     "MIMNetwork",
     "MIMState",
     "NonStationaryUnit",
+    "PredRNNNetwork",
+    "PredRNNPlusPlusNetwork",
+    "PredRNNPlusPlusState",
+    "PredRNNState",
+    "RecurrentNetwork",
     "STLSTMCell",
     "Schedule",
     "ScheduledSampling",

@@ -9,24 +9,31 @@ from typing import Any, TypedDict
 
 __all__ = [
     "NetworkOptions",
+    "Units",
     "check_patch_fits",
     "checked_integer",
     "checked_number",
     "checked_options",
+    "checked_units",
 ]
 
 
 class NetworkOptions(TypedDict):
-    """Options of a ``MIMNetwork``, which documents them."""
+    """Options of a ``RecurrentNetwork``, which documents them."""
 
     hidden_channels: tuple[int, ...]
     kernel_size: int
     patch_size: int
     layer_norm: bool
     forget_bias: float
+    recompute: bool
+
+
+class Units(TypedDict):
+    """Which units a ``MIMBlock`` has, which documents them."""
+
     nonstationary_unit: bool
     stationary_unit: bool
-    recompute: bool
 
 
 def checked_options(
@@ -36,11 +43,10 @@ def checked_options(
     patch_size: Any,
     layer_norm: Any,
     forget_bias: Any,
-    nonstationary_unit: Any,
-    stationary_unit: Any,
     recompute: Any,
+    least_layers: int,
 ) -> NetworkOptions:
-    """Check the options of a ``MIMNetwork`` and return them as plain Python values.
+    """Check the options of a ``RecurrentNetwork`` and return them as plain Python values.
 
     Raises
     ------
@@ -55,10 +61,11 @@ def checked_options(
             f"{hidden_channels!r}; the paper's network is (64, 64, 64, 64)"
         )
     widths = tuple(checked_integer("hidden_channels", width) for width in hidden_channels)
-    if len(widths) < 2:
+    if len(widths) < least_layers:
+        number = "one layer" if least_layers == 1 else "two layers"
         raise ValueError(
-            "`hidden_channels` must give at least two layers, an ST-LSTM and MIM blocks, got "
-            f"{widths}; the paper's network is (64, 64, 64, 64)"
+            f"`hidden_channels` must give at least {number}, got {widths}; the paper's network is "
+            "(64, 64, 64, 64)"
         )
     side = checked_integer("kernel_size", kernel_size)
     if side % 2 == 0:
@@ -66,6 +73,26 @@ def checked_options(
             "`kernel_size` must be odd, so that a convolution keeps the size of the grid, got "
             f"{side}; use {side - 1} or {side + 1}"
         )
+    return NetworkOptions(
+        hidden_channels=widths,
+        kernel_size=side,
+        patch_size=checked_integer("patch_size", patch_size),
+        layer_norm=_checked_flag("layer_norm", layer_norm),
+        forget_bias=checked_number("forget_bias", forget_bias),
+        recompute=_checked_flag("recompute", recompute),
+    )
+
+
+def checked_units(nonstationary_unit: Any, stationary_unit: Any) -> Units:
+    """Check which units a ``MIMBlock`` is to have.
+
+    Raises
+    ------
+    TypeError
+        If one is no truth value.
+    ValueError
+        If there is none.
+    """
     has_nonstationary = _checked_flag("nonstationary_unit", nonstationary_unit)
     has_stationary = _checked_flag("stationary_unit", stationary_unit)
     if not (has_nonstationary or has_stationary):
@@ -73,16 +100,7 @@ def checked_options(
             "`nonstationary_unit` and `stationary_unit` cannot both be False: the paper's "
             "ablations remove one unit of the MIM block; leave one of them on"
         )
-    return NetworkOptions(
-        hidden_channels=widths,
-        kernel_size=side,
-        patch_size=checked_integer("patch_size", patch_size),
-        layer_norm=_checked_flag("layer_norm", layer_norm),
-        forget_bias=checked_number("forget_bias", forget_bias),
-        nonstationary_unit=has_nonstationary,
-        stationary_unit=has_stationary,
-        recompute=_checked_flag("recompute", recompute),
-    )
+    return Units(nonstationary_unit=has_nonstationary, stationary_unit=has_stationary)
 
 
 def check_patch_fits(patch_size: int, height: int, width: int) -> None:

@@ -1,61 +1,56 @@
-"""The MIM network: a stack of cells, unrolled over the frames of a context and of a horizon.
+"""What recurrent networks share: frames in and out, what is read beside them, the unrolling.
 
 Legend: B batch, T time, C channels, H height, W width, p patch size.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from darts_mim.nn.cells import MIMBlock, MIMBlockState, STLSTMCell, STLSTMState
 from darts_mim.nn.checks import check_patch_fits, checked_integer, checked_options
 from darts_mim.nn.patches import fold_patches, unfold_patches
 from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, unroll
 
-__all__ = ["MIMNetwork", "MIMState"]
+__all__ = ["RecurrentNetwork", "memory_paths"]
 
 
-class MIMState(NamedTuple):
-    """State of a MIM network between two frames.
+class _State(Protocol):
+    """State of a network between two frames: at least that of each layer, a NamedTuple."""
 
-    Attributes
-    ----------
-    layers
-        State of each layer, from the bottom to the top.
-    m
-        Memory of the top layer, of shape (B, hidden_channels[-1], H / p, W / p).
-    dropout_masks
-        What dropout multiplies each layer's hidden state with, of shape (B, channels, 1, 1); empty
-        without dropout.
-    has_begun
-        0 before the first frame and 1 after it, of shape (B, 1, 1, 1); ``None`` after it.
-    """
-
-    layers: tuple[STLSTMState | MIMBlockState, ...]
-    m: Tensor
-    dropout_masks: tuple[Tensor, ...] = ()
-    has_begun: Tensor | None = None
+    @property
+    def layers(self) -> tuple[Any, ...]: ...
 
 
-class MIMNetwork(nn.Module):
-    """Memory In Memory network: an ST-LSTM layer, MIM blocks, and a 1x1 convolution to frames.
+State = TypeVar("State", bound=_State)
+
+
+class CellOptions(TypedDict):
+    """Options that all cells have; see ``RecurrentNetwork``."""
+
+    kernel_size: int
+    layer_norm: bool
+    forget_bias: float
+
+
+class RecurrentNetwork(nn.Module, ABC, Generic[State]):
+    """Stack of recurrent layers on patches of frames, and a 1x1 convolution back to frames.
 
     Nothing in the parameters depends on the height and width of the frames, and no state is
-    kept between calls.
+    kept between calls. A subclass makes its layers, its ``initial_state``, and ``advance``, one
+    step of them.
 
     Parameters
     ----------
     in_channels
         Channels C of a frame.
     hidden_channels
-        Channels of each layer, from the bottom to the top; at least two layers, of which the
-        first is the ST-LSTM. Where the widths of two layers that hand on the memory differ, it
-        passes a 1x1 convolution.
+        Channels of each layer, from the bottom to the top.
     kernel_size
         Side of the square kernels, odd.
     patch_size
@@ -65,9 +60,6 @@ class MIMNetwork(nn.Module):
         Whether each convolution's output is layer-normalised.
     forget_bias
         Constant added to the initial bias of the forget gates.
-    nonstationary_unit, stationary_unit
-        Whether the MIM blocks have their MIM-N and their MIM-S. Table 2 of the paper removes
-        one of them; removing both is no network of the paper, and refused.
     out_channels
         Channels of a prediction, by default those of a frame. With more of them, as for the
         parameters of a distribution, ``forward`` needs ``feed_back``.
@@ -79,7 +71,7 @@ class MIMNetwork(nn.Module):
         Whether each step reads, cell by cell, if the frame's values were observed (1) or
         predicted (0).
     dropout
-        Module that draws the masks of variational dropout [2]_, such as ``torch.nn.Dropout(0.1)``.
+        Module that draws the masks of variational dropout [1]_, such as ``torch.nn.Dropout(0.1)``.
         A mask drops channels of a layer's hidden state on its way up, and is the same at all
         steps of a sequence: a rollout is that of one thinned network.
     recompute
@@ -95,20 +87,12 @@ class MIMNetwork(nn.Module):
 
     References
     ----------
-    .. [1] Y. Wang et al., "Memory In Memory: A Predictive Neural Network for Learning
-       Higher-Order Non-Stationarity from Spatiotemporal Dynamics", CVPR 2019, section 3.
-       Kernel size and forget bias are those of the authors' released code; the paper is silent
-       on both.
-    .. [2] Y. Gal, Z. Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
+    .. [1] Y. Gal, Z. Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
        Neural Networks", NeurIPS 2016, section 4.
-
-    Examples
-    --------
-    >>> network = MIMNetwork(in_channels=2, hidden_channels=(8, 8), patch_size=4)
-    >>> frames, state = network(torch.rand(3, 5, 2, 16, 12), horizon=4)
-    >>> frames.shape  # 4 predictions of context frames, then the 4 frames of the forecast
-    torch.Size([3, 8, 2, 16, 12])
     """
+
+    least_layers = 1
+    """How many layers there must be."""
 
     def __init__(
         self,
@@ -119,8 +103,6 @@ class MIMNetwork(nn.Module):
         patch_size: int = 1,
         layer_norm: bool = True,
         forget_bias: float = 1.0,
-        nonstationary_unit: bool = True,
-        stationary_unit: bool = True,
         out_channels: int | None = None,
         plane_channels: int = 0,
         scalar_channels: int = 0,
@@ -131,12 +113,11 @@ class MIMNetwork(nn.Module):
         super().__init__()
         options = checked_options(
             hidden_channels=hidden_channels,
+            least_layers=self.least_layers,
             kernel_size=kernel_size,
             patch_size=patch_size,
             layer_norm=layer_norm,
             forget_bias=forget_bias,
-            nonstationary_unit=nonstationary_unit,
-            stationary_unit=stationary_unit,
             recompute=recompute,
         )
         self.in_channels = checked_integer("in_channels", in_channels)
@@ -148,38 +129,28 @@ class MIMNetwork(nn.Module):
         self.reads_observed = reads_observed
         self.dropout = dropout
         self.recompute = options["recompute"]
-
-        fields = self.in_channels * (2 if reads_observed else 1) + self.plane_channels
-        widths = self.hidden_channels
-        self.bottom = STLSTMCell(
-            fields * self.patch_size**2 + self.scalar_channels,
-            widths[0],
-            options["kernel_size"],
+        self.cell_options = CellOptions(
+            kernel_size=options["kernel_size"],
             layer_norm=options["layer_norm"],
             forget_bias=options["forget_bias"],
         )
-        self.blocks = nn.ModuleList(
-            MIMBlock(
-                below,
-                width,
-                options["kernel_size"],
-                layer_norm=options["layer_norm"],
-                forget_bias=options["forget_bias"],
-                nonstationary_unit=options["nonstationary_unit"],
-                stationary_unit=options["stationary_unit"],
-            )
-            for below, width in pairwise(widths)
+
+    def add_head(self) -> None:
+        """Make the last layer, and lay out all of them; a subclass calls it behind its layers."""
+        self.head = nn.Conv2d(
+            self.hidden_channels[-1], self.out_channels * self.patch_size**2, kernel_size=1
         )
-        # the memory's way into each layer; the bottom layer takes it from the top one
-        self.memory_paths = nn.ModuleList(
-            nn.Identity() if below == width else nn.Conv2d(below, width, kernel_size=1)
-            for below, width in pairwise((widths[-1], *widths))
-        )
-        self.head = nn.Conv2d(widths[-1], self.out_channels * self.patch_size**2, kernel_size=1)
         # a step is faster with the channels innermost: benchmarks/training_step.py
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def initial_state(self, patches: Tensor) -> MIMState:
+    @property
+    def patch_channels(self) -> int:
+        """Channels of what the bottom layer reads."""
+        fields = self.in_channels * (2 if self.reads_observed else 1) + self.plane_channels
+        return fields * self.patch_size**2 + self.scalar_channels
+
+    @abstractmethod
+    def initial_state(self, patches: Tensor) -> State:
         """Return the all-zero state before the first frame, with dropout's masks drawn.
 
         Parameters
@@ -189,36 +160,32 @@ class MIMNetwork(nn.Module):
 
         Returns
         -------
-        MIMState
+        NamedTuple
             Zeros, and the masks.
         """
-        b, _, height, width = patches.shape
 
-        def zeros(channels: int) -> Tensor:
-            return patches.new_zeros(b, channels, height, width).contiguous(
-                memory_format=torch.channels_last
-            )
+    @abstractmethod
+    def advance(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Advance all layers one time step.
 
-        layers: list[STLSTMState | MIMBlockState] = []
-        for channels in self.hidden_channels:
-            zero = zeros(channels)
-            layers.append(
-                MIMBlockState(zero, zero, zero, zero) if layers else STLSTMState(zero, zero)
-            )
-        masks: tuple[Tensor, ...] = ()
-        if self.dropout is not None:
-            ones = (patches.new_ones(b, channels, 1, 1) for channels in self.hidden_channels)
-            masks = tuple(self.dropout(one) for one in ones)
-        return MIMState(
-            tuple(layers),
-            m=zeros(self.hidden_channels[-1]),
-            dropout_masks=masks,
-            has_begun=patches.new_zeros(b, 1, 1, 1),
-        )
+        Parameters
+        ----------
+        x
+            Patches of a frame and what is read beside it, (B, patch_channels, H / p, W / p).
+        state
+            State after the frame before.
+
+        Returns
+        -------
+        h
+            Hidden state of the top layer, of shape (B, hidden_channels[-1], H / p, W / p).
+        state
+            State after the frame read.
+        """
 
     def step(
-        self, frame: Tensor, state: MIMState | None = None, inputs: StepInputs | None = None
-    ) -> tuple[Tensor, MIMState]:
+        self, frame: Tensor, state: State | None = None, inputs: StepInputs | None = None
+    ) -> tuple[Tensor, State]:
         """Read one frame and predict the next.
 
         Parameters
@@ -239,26 +206,25 @@ class MIMNetwork(nn.Module):
         """
         height, width = frame.shape[-2:]
         x = self._fold(frame, inputs or StepInputs()).contiguous(memory_format=torch.channels_last)
-        before = self.initial_state(x) if state is None else state
+        h, state = self.advance(x, self.initial_state(x) if state is None else state)
+        return unfold_patches(self._read_out(h), self.patch_size, height, width), state
 
-        m = self.memory_paths[0](before.m)
-        m, bottom = self.bottom(x, m, before.layers[0])
-        layers: list[STLSTMState | MIMBlockState] = [bottom]
-        for level, block in enumerate(self.blocks, start=1):
-            h = layers[-1].h
-            d = h - before.layers[level - 1].h
-            if before.has_begun is not None:
-                d = d * before.has_begun
-            if before.dropout_masks:
-                h, d = (each * before.dropout_masks[level - 1] for each in (h, d))
-            m, layer = block(h, d, self.memory_paths[level](m), before.layers[level])
-            layers.append(layer)
+    def zeros(self, patches: Tensor) -> list[Tensor]:
+        """Return zeros for each layer, of shape (B, channels of the layer, H / p, W / p)."""
+        b, _, height, width = patches.shape
+        return [
+            patches.new_zeros(b, channels, height, width).contiguous(
+                memory_format=torch.channels_last
+            )
+            for channels in self.hidden_channels
+        ]
 
-        h = layers[-1].h
-        if before.dropout_masks:
-            h = h * before.dropout_masks[-1]
-        prediction = unfold_patches(self._read_out(h), self.patch_size, height, width)
-        return prediction, MIMState(tuple(layers), m, before.dropout_masks)
+    def dropout_masks(self, patches: Tensor) -> tuple[Tensor, ...]:
+        """Return what dropout multiplies each layer's hidden state with, (B, channels, 1, 1)."""
+        if self.dropout is None:
+            return ()
+        ones = (patches.new_ones(len(patches), channels, 1, 1) for channels in self.hidden_channels)
+        return tuple(self.dropout(one) for one in ones)
 
     def _fold(self, frame: Tensor, inputs: StepInputs) -> Tensor:
         """Return what the bottom layer reads, (B, channels, H / p, W / p)."""
@@ -286,8 +252,8 @@ class MIMNetwork(nn.Module):
         observed: Tensor | None = None,
         inputs: Inputs | None = None,
         feed_back: Callable[[Tensor], FedFrame] = FedFrame,
-        state: MIMState | None = None,
-    ) -> tuple[Tensor, MIMState]:
+        state: State | None = None,
+    ) -> tuple[Tensor, State]:
         """Encode a context and predict a horizon of any length; see ``unroll``.
 
         Parameters
@@ -330,8 +296,7 @@ class MIMNetwork(nn.Module):
             )
         self._check_inputs(inputs or Inputs(), context, horizon)
         if state is not None:
-            rows, columns = -(-height // self.patch_size), -(-width // self.patch_size)
-            _check_shape("state.m", state.m, "BCHW", (b, self.hidden_channels[-1], rows, columns))
+            self._check_state(state, b, height, width)
         return unroll(
             self.step,
             context,
@@ -364,11 +329,40 @@ class MIMNetwork(nn.Module):
         if scalars is not None:
             _check_shape("inputs.scalars", scalars, "BSF", (b, steps, None))
 
+    def _check_state(self, state: State, b: int, height: int, width: int) -> None:
+        """Refuse the state of another batch or grid."""
+        rows, columns = -(-height // self.patch_size), -(-width // self.patch_size)
+        for level, (layer, channels) in enumerate(
+            zip(state.layers, self.hidden_channels, strict=True)
+        ):
+            for name, tensor in layer._asdict().items():
+                what = f"state.layers[{level}].{name}"
+                _check_shape(what, tensor, "BCHW", (b, channels, rows, columns))
+
     def _read_out(self, h: Tensor) -> Tensor:
         # frames leave in full precision: in bfloat16 they would have 8 bits of intensity
         with torch.autocast(h.device.type, enabled=False):
             patches: Tensor = self.head(h.to(self.head.weight.dtype))
         return patches
+
+
+def memory_paths(widths: Sequence[int]) -> nn.ModuleList:
+    """Return the ways of a travelling memory into each layer, into the bottom one from the top.
+
+    Parameters
+    ----------
+    widths
+        Channels of each layer, from the bottom to the top.
+
+    Returns
+    -------
+    torch.nn.ModuleList
+        A 1x1 convolution where the widths differ, else nothing.
+    """
+    return nn.ModuleList(
+        nn.Identity() if below == width else nn.Conv2d(below, width, kernel_size=1)
+        for below, width in pairwise((widths[-1], *widths))
+    )
 
 
 def _check_shape(name: str, tensor: Tensor, legend: str, shape: tuple[int | None, ...]) -> None:

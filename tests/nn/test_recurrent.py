@@ -310,5 +310,7 @@ def test_what_comes_with_a_context_must_fit_it() -> None:
     with pytest.raises(ValueError, match="`feed_true` needs the true frames of the horizon"):
         network(context, 4, feed_true=everything)
     _, state = network(context[:1], 1)
-    with pytest.raises(ValueError, match=r"`state.m` must have the shape \(2, 4, 3, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"`state.layers\[0\].h` must have the shape \(2, 3, 3, 2\)"
+    ):
         network(context, 1, state=state)

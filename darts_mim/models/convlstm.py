@@ -1,0 +1,108 @@
+"""ConvLSTM as a Darts model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from darts_mim.grid import Grid
+from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
+from darts_mim.nn.convlstm import ConvLSTMNetwork
+from darts_mim.nn.sampling import ScheduledSampling
+
+__all__ = ["ConvLSTMModel"]
+
+
+class _ConvLSTMModule(RecurrentModule):
+    """Lightning module of ``ConvLSTMModel``, which documents the network's options."""
+
+    network_type = ConvLSTMNetwork
+
+
+class ConvLSTMModel(RecurrentGridModel):
+    """ConvLSTM for grids that change over time.
+
+    A stack of LSTM layers whose matrices are convolutions. One stack reads the input chunk and
+    predicts what follows.
+
+    Covariates, likelihoods, masks, missing values, losses and forecasts past the output chunk are
+    those of ``MIMModel``, and so is every other option.
+
+    Parameters
+    ----------
+    input_chunk_length, output_chunk_length, output_chunk_shift
+        As for ``MIMModel``.
+    hidden_channels
+        Channels of each layer from the bottom to the top, at least one layer.
+    kernel_size, patch_size, layer_norm, forget_bias
+        As for ``MIMModel``.
+    dropout, scheduled_sampling, recompute, use_static_covariates, grid
+        As for ``MIMModel``.
+    **kwargs
+        Everything else that Darts' torch models take, as for ``MIMModel``.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range, or is one that this model does not support.
+    TypeError
+        If ``grid`` or ``scheduled_sampling`` is of a wrong type.
+
+    References
+    ----------
+    .. [1] X. Shi, Z. Chen, H. Wang, D.-Y. Yeung, W.-K. Wong, W.-C. Woo, "Convolutional LSTM
+       Network: A Machine Learning Approach for Precipitation Nowcasting", NeurIPS 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts_mim import ConvLSTMModel, frames_to_series, series_to_frames
+    >>> frames = np.random.default_rng(0).random((20, 1, 8, 6), dtype=np.float32)
+    >>> series = frames_to_series(frames, start="2024-01-01", freq="30min")
+    >>> model = ConvLSTMModel(
+    ...     input_chunk_length=4,
+    ...     output_chunk_length=3,
+    ...     hidden_channels=(4, 4),
+    ...     kernel_size=3,
+    ...     patch_size=2,
+    ...     n_epochs=1,
+    ...     random_state=0,
+    ...     pl_trainer_kwargs={"accelerator": "cpu", "enable_progress_bar": False},
+    ... )
+    >>> forecast = model.fit(series).predict(n=5)
+    >>> series_to_frames(forecast).shape
+    (5, 1, 8, 6)
+    """
+
+    module_type = _ConvLSTMModule
+
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        *,
+        hidden_channels: Sequence[int] = (64, 64, 64, 64),
+        kernel_size: int = 5,
+        patch_size: int = 1,
+        layer_norm: bool = True,
+        forget_bias: float = 1.0,
+        dropout: float = 0.0,
+        scheduled_sampling: ScheduledSampling | None = None,
+        recompute: bool = False,
+        use_static_covariates: bool = True,
+        grid: Grid | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            grid=grid,
+            use_static_covariates=use_static_covariates,
+            dropout=dropout,
+            scheduled_sampling=scheduled_sampling,
+            hidden_channels=hidden_channels,
+            kernel_size=kernel_size,
+            patch_size=patch_size,
+            layer_norm=layer_norm,
+            forget_bias=forget_bias,
+            recompute=recompute,
+        )
