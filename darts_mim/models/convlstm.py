@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from darts_mim.grid import Grid
 from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.convlstm import ConvLSTMNetwork
-from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = ["ConvLSTMModel"]
 
@@ -75,34 +70,3 @@ class ConvLSTMModel(RecurrentGridModel):
     """
 
     module_type = _ConvLSTMModule
-
-    def __init__(
-        self,
-        input_chunk_length: int,
-        output_chunk_length: int,
-        output_chunk_shift: int = 0,
-        *,
-        hidden_channels: Sequence[int] = (64, 64, 64, 64),
-        kernel_size: int = 5,
-        patch_size: int = 1,
-        layer_norm: bool = True,
-        forget_bias: float = 1.0,
-        dropout: float = 0.0,
-        scheduled_sampling: ScheduledSampling | None = None,
-        recompute: bool = False,
-        use_static_covariates: bool = True,
-        grid: Grid | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            grid=grid,
-            use_static_covariates=use_static_covariates,
-            dropout=dropout,
-            scheduled_sampling=scheduled_sampling,
-            hidden_channels=hidden_channels,
-            kernel_size=kernel_size,
-            patch_size=patch_size,
-            layer_norm=layer_norm,
-            forget_bias=forget_bias,
-            recompute=recompute,
-        )

@@ -159,15 +159,18 @@ class MIMModel(RecurrentGridModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            grid=grid,
-            use_static_covariates=use_static_covariates,
-            dropout=dropout,
-            scheduled_sampling=scheduled_sampling,
+            input_chunk_length,
+            output_chunk_length,
+            output_chunk_shift,
             hidden_channels=hidden_channels,
             kernel_size=kernel_size,
             patch_size=patch_size,
             layer_norm=layer_norm,
             forget_bias=forget_bias,
+            dropout=dropout,
+            scheduled_sampling=scheduled_sampling,
             recompute=recompute,
-            **checked_units(nonstationary_unit, stationary_unit),
+            use_static_covariates=use_static_covariates,
+            grid=grid,
         )
+        self._set_network_options(checked_units(nonstationary_unit, stationary_unit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
@@ -65,46 +66,49 @@ class RecurrentGridModel(GridForecastingModel, ABC):
 
     Parameters
     ----------
-    grid, use_static_covariates
-        As for ``GridForecastingModel``.
-    dropout, scheduled_sampling
+    input_chunk_length, output_chunk_length, output_chunk_shift
         As for ``MIMModel``.
     hidden_channels, kernel_size, patch_size, layer_norm, forget_bias, recompute
-        Options that all recurrent networks have.
-    **network_options
-        Options of the network beside them, checked.
+        Options that all recurrent networks have, as for ``MIMModel``.
+    dropout, scheduled_sampling, use_static_covariates, grid
+        As for ``MIMModel``.
+    **kwargs
+        Everything else that Darts' torch models take.
     """
 
     module_type: ClassVar[type[RecurrentModule]]
 
     def __init__(
         self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
         *,
-        grid: Grid | None,
-        use_static_covariates: bool,
-        dropout: Any,
-        scheduled_sampling: Any,
-        hidden_channels: Any,
-        kernel_size: Any,
-        patch_size: Any,
-        layer_norm: Any,
-        forget_bias: Any,
-        recompute: Any,
-        **network_options: Any,
+        hidden_channels: Sequence[int] = (64, 64, 64, 64),
+        kernel_size: int = 5,
+        patch_size: int = 1,
+        layer_norm: bool = True,
+        forget_bias: float = 1.0,
+        dropout: float = 0.0,
+        scheduled_sampling: ScheduledSampling | None = None,
+        recompute: bool = False,
+        use_static_covariates: bool = True,
+        grid: Grid | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(grid, use_static_covariates)
-        shared = checked_options(
-            hidden_channels=hidden_channels,
-            kernel_size=kernel_size,
-            patch_size=patch_size,
-            layer_norm=layer_norm,
-            forget_bias=forget_bias,
-            recompute=recompute,
-            least_layers=self.module_type.network_type.least_layers,
+        self.network_options: dict[str, Any] = {}
+        self._set_network_options(
+            checked_options(
+                hidden_channels=hidden_channels,
+                kernel_size=kernel_size,
+                patch_size=patch_size,
+                layer_norm=layer_norm,
+                forget_bias=forget_bias,
+                recompute=recompute,
+                least_layers=self.module_type.network_type.least_layers,
+            )
         )
-        self.network_options: dict[str, Any] = {**shared, **network_options}
-        # Darts compares them as they were given when weights are loaded: (4, 4) is not [4, 4]
-        self.model_params.update(self.network_options)
         if not isinstance(scheduled_sampling, ScheduledSampling | None):
             raise TypeError(
                 "`scheduled_sampling` must be a darts_mim.ScheduledSampling or None, got "
@@ -112,6 +116,12 @@ class RecurrentGridModel(GridForecastingModel, ABC):
             )
         self.scheduled_sampling = scheduled_sampling
         self.dropout = checked_number("dropout", dropout, 0.0, 0.99)
+
+    def _set_network_options(self, options: Mapping[str, Any]) -> None:
+        """Keep checked options of the network."""
+        self.network_options.update(options)
+        # Darts compares them as they were given when weights are loaded: (4, 4) is not [4, 4]
+        self.model_params.update(options)
 
     def _create_model(self, train_sample: TorchTrainingSample) -> RecurrentModule:
         params = self._module_params(train_sample)
