@@ -59,6 +59,13 @@ class TestBouncingTrajectory:
             ways[arrived], np.broadcast_to(np.abs(step), ways.shape)[arrived]
         )
 
+    def test_its_steps_grow_or_shrink_between_the_walls_and_behind_them(self):
+        # By hand: 0.1 -> 0.3 -> 0.7 -> 1.5, stopped at 1 -> 1 - 1.6, stopped at 0.
+        positions = bouncing_trajectory([0.0], [0.1], length=5, growth=2.0)
+        np.testing.assert_allclose(positions, [[0.1], [0.3], [0.7], [1.0], [0.0]], atol=1e-12)
+        slow = bouncing_trajectory([[0.0], [0.0]], [[0.4], [0.1]], length=3, growth=[[0.5], [1.0]])
+        np.testing.assert_allclose(slow[:, :, 0], [[0.4, 0.1], [0.6, 0.2], [0.7, 0.3]])
+
     def test_it_leaves_its_arguments_alone(self):
         start, step = np.array([0.5]), np.array([0.6])
         bouncing_trajectory(start, step, length=3)
@@ -133,6 +140,27 @@ class TestMovingDigits:
             # Spans are 100 and 200 pixels, so a step is 10, give or take the rounding down.
             assert abs(np.hypot(*(second - first)) - 10.0) < 1.5
 
+    def test_accelerated_digits_begin_alike_and_change_their_speed_at_rates_of_their_own(self):
+        options = {"digits_per_sequence": 1, "height": 1003, "width": 1004, "speed": 0.02}
+        plain = moving_squares(**options)
+        accelerated = moving_squares(**options, acceleration=0.3)
+        rates = []
+        for frames, changed in zip(plain, accelerated, strict=True):
+            np.testing.assert_array_equal(frames[0], changed[0])
+            places = np.array([np.argwhere(frame)[0] for frame in changed[:, 0]])
+            if (places == 0).any() or (places == 1000).any():
+                continue  # at a wall
+            ways = np.hypot(*np.diff(places, axis=0).T)
+            rate = np.log(ways[-1] / ways[0]) / 4  # from the way to frame 1 to that to frame 5
+            np.testing.assert_allclose(ways, 20 * np.exp(rate * np.arange(1, 6)), atol=3.0)
+            rates.append(rate)
+        assert -0.35 < min(rates) < -0.1
+        assert 0.1 < max(rates) < 0.35
+
+    def test_a_longer_accelerated_sequence_begins_with_a_shorter_one(self):
+        clips = [moving_squares(length=length, acceleration=0.2) for length in (6, 11)]
+        np.testing.assert_array_equal(clips[1][4][:6], clips[0][4])
+
     def test_a_digit_as_high_as_the_canvas_moves_sideways(self):
         frames = moving_squares(height=3, digits_per_sequence=1, length=15)[0]
         assert len({frame.tobytes() for frame in frames}) > 1
@@ -180,6 +208,7 @@ class TestMovingDigits:
             ({"width": 3}, "`width` must be at least the 4 pixels of a digit, got 3"),
             ({"speed": 1.5}, r"`speed` must be in \[0, 1\].*got 1.5"),
             ({"speed": float("nan")}, r"`speed` must be in \[0, 1\].*got nan"),
+            ({"acceleration": -0.1}, r"`acceleration` must be in \[0, 1\].*got -0.1"),
         ],
     )
     def test_options_out_of_range_are_refused(self, options, message):
