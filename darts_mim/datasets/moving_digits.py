@@ -62,12 +62,12 @@ def bouncing_trajectory(
     if length < 1:
         raise ValueError(f"`length` must be at least 1 frame, got {length}; use a positive number")
     position = np.array(start, dtype=np.float64)
-    velocity = np.array(step, dtype=np.float64)
+    velocity, factor = np.array(step, dtype=np.float64), np.asarray(growth, dtype=np.float64)
     positions = np.empty((length, *position.shape))
     for t in range(length):
         position = position + velocity
         at_wall = (position <= 0.0) | (position >= 1.0)
-        velocity = np.where(at_wall, -velocity, velocity) * growth
+        velocity = np.where(at_wall, -velocity, velocity) * factor
         position = np.clip(position, 0.0, 1.0, out=positions[t, ...])
     return positions
 
