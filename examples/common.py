@@ -40,6 +40,12 @@ class Run:
         What the data option was given.
     data_option, stand_in
         The option that names the data, and what it is given where there are none.
+    dataset
+        Name of the data set, where there are several.
+    models
+        Names of the models to train, where there are several.
+    accelerator
+        What to train on, as Lightning's trainer takes it.
     """
 
     preset: Any
@@ -47,6 +53,9 @@ class Run:
     seed: int
     record: dict[str, Any]
     data: str | None = None
+    dataset: str | None = None
+    models: tuple[str, ...] = ()
+    accelerator: str = "auto"
     data_option: str = "--data"
     stand_in: str = "stand-in"
 
@@ -96,6 +105,8 @@ def start(
     data: str | None = None,
     data_option: str = Run.data_option,
     stand_in: str = Run.stand_in,
+    datasets: Sequence[str] = (),
+    models: Mapping[str, Any] | None = None,
     packages: Sequence[str] = (),
 ) -> Run:
     """Read the command line of an example.
@@ -103,13 +114,19 @@ def start(
     Parameters
     ----------
     name
-        Name of the example; by default it writes to ``out/NAME_PRESET``.
+        Name of the example; by default it writes to ``out/NAME_PRESET``, with the data set after
+        the name where there are several, and at the end the seed where it is not 0.
     presets
         Data classes by their names; the first is the default.
     data
         What the data option takes, for the help; ``None`` where there is no such option.
     data_option, stand_in
         The data option, and what it is given where there are no data.
+    datasets
+        Names of the data sets to choose from; the first is the default.
+    models
+        Models to choose from by their names, of experiments. A preset then has ``models``, the
+        names of those that are trained by default.
     packages
         What to record the versions of, besides those that all examples need.
     """
@@ -119,25 +136,63 @@ def start(
     parser.add_argument(
         "--preset", choices=presets, default=next(iter(presets))
     )
+    if datasets:
+        parser.add_argument("--dataset", choices=datasets, default=datasets[0])
     if data is not None:
         parser.add_argument(data_option, dest="data", help=data)
-    parser.add_argument(
-        "--output", type=Path, help=f"default: {Path('out') / name}_PRESET"
-    )
+    by_option = {option_name(each): each for each in models or ()}
+    if models:
+        parser.add_argument(
+            "--models",
+            nargs="+",
+            choices=by_option,
+            metavar="MODEL",
+            help=f"what to train, of {', '.join(by_option)}; default: what the preset says",
+        )
+        parser.add_argument(
+            "--accelerator", default="auto", help="auto, cpu or gpu"
+        )
+    parser.add_argument("--output", type=Path, help="default: a folder in out/")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    preset = presets[options.preset]
+    dataset = getattr(options, "dataset", None)
+    chosen = getattr(options, "models", None)
     return Run(
-        preset=presets[options.preset],
-        output=options.output or Path("out") / f"{name}_{options.preset}",
+        preset=preset,
+        output=options.output
+        or _default_output(name, dataset, options.preset, options.seed),
         seed=options.seed,
         record={
             **describe_run(options.seed, packages),
-            "preset": asdict(presets[options.preset]),
+            "preset": {
+                name: value
+                for name, value in asdict(preset).items()
+                if name != "models"  # each has its own record
+            },
+            **({"dataset": dataset} if dataset else {}),
         },
         data=getattr(options, "data", None),
         data_option=data_option,
         stand_in=stand_in,
+        dataset=dataset,
+        models=tuple(by_option[each] for each in chosen)
+        if chosen
+        else tuple(getattr(preset, "models", ())),
+        accelerator=getattr(options, "accelerator", "auto"),
     )
+
+
+def option_name(model: str) -> str:
+    """Return how the command line, and folders, name a model."""
+    return model.lower().replace(" ", "-")
+
+
+def _default_output(
+    name: str, dataset: str | None, preset: str, seed: int
+) -> Path:
+    parts = [name, *([dataset] if dataset else []), preset]
+    return Path("out") / "_".join(parts + ([f"seed{seed}"] if seed else []))
 
 
 def data_folder() -> Path:
@@ -208,11 +263,22 @@ class LossLog(pl.Callback):
         The file, with the columns step, loss and seconds.
     every
         Number of optimizer steps in a stretch.
+    name, total
+        Name of the model and number of steps of its training, to print after each stretch how far
+        it is; by default nothing is printed.
     """
 
-    def __init__(self, path: Path, every: int = 50) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every: int = 50,
+        name: str | None = None,
+        total: int = 0,
+    ) -> None:
         self.path = path
         self.every = every
+        self.name = name
+        self.total = total
         self.losses: list[float] = []
 
     def on_train_start(
@@ -243,7 +309,30 @@ class LossLog(pl.Callback):
                 file.write(
                     f"{trainer.global_step},{np.mean(self.losses):.6g},{seconds:.1f}\n"
                 )
+            if self.name is not None:
+                self._say(trainer.global_step, seconds)
             self.losses = []
+
+    def _say(self, step: int, seconds: float) -> None:
+        """Print how far training is, and how long it still takes."""
+        loss = np.mean(self.losses)
+        left = in_words(seconds * (self.total - step) / step)
+        print(
+            f"{self.name}: step {step} of {self.total}, loss {loss:.4g}, {left} left",
+            flush=True,
+        )
+
+
+def in_words(seconds: float) -> str:
+    """Say how long something takes, roughly.
+
+    >>> in_words(42.0), in_words(600.0), in_words(9000.0)
+    ('42 s', '10 min', '2 h 30 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def show(path: Path, alt: str) -> None:

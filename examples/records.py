@@ -47,10 +47,10 @@ def report(
     ).T
     print(means.map("{:.4g}".format))
     errors = pd.concat(tables, axis=1).swaplevel(axis=1)[list(means)]
-    write_whole(folder / "errors.csv", errors.map(_rounded).to_csv())
+    write_whole(folder / "errors.csv", errors.map(rounded).to_csv())
     figures = {
         name: {
-            str(frame): row.map(_rounded).to_dict()
+            str(frame): row.map(rounded).to_dict()
             for frame, row in table.iterrows()
         }
         for name, table in tables.items()
@@ -85,14 +85,14 @@ def begin_or_resume(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     SystemExit
-        If the folder holds a run of another seed or preset.
+        If the folder holds a run of another seed, preset or data.
     """
     kept = folder / "run.json"
     if not kept.exists():
         write_whole(kept, json.dumps(record, indent=1))
         return record
     earlier: dict[str, Any] = json.loads(kept.read_text())
-    for name in ("seed", "preset", "data"):
+    for name in ("seed", "preset", "data", "dataset"):
         if earlier.get(name) != json.loads(json.dumps(record.get(name))):
             sys.exit(
                 f"{folder} holds a run of {name} {earlier.get(name)}, not {record.get(name)}: "
@@ -116,7 +116,7 @@ def write_whole(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Round to six significant digits."""
     return float(f"{value:.6g}")
 

@@ -1,0 +1,312 @@
+"""Experiments: several models with one budget, each of which goes on where it was stopped.
+
+A model lies in a folder of its own in that of the run: its checkpoints, where its figures come from
+(`run.json`), its loss (`loss.csv`) and, once it was tested, its errors (`errors.csv`). Given again,
+the same command finds what is done, says so, and does the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from darts import TimeSeries
+from darts.models.forecasting.forecasting_model import GlobalForecastingModel
+from darts_mim.models.base import GridForecastingModel
+from darts_mim.plotting import plot_horizon_error, save_figure
+from darts_mim.protocols import Protocol
+
+from common import LossLog, Run, in_words, one_cycle, option_name, show
+from published import Published
+from records import begin_or_resume, read_losses, rounded, write_whole
+
+CHUNK = 40  # series that are forecast between two lines of progress
+
+
+def budget(
+    run: Run,
+    name: str,
+    *,
+    steps: int,
+    learning_rate: float,
+    steps_per_epoch: int,
+    is_one_cycle: bool = True,
+    precision: str = "32-true",
+) -> dict[str, Any]:
+    """Return the options of a model that trains for some steps, in a folder of its own.
+
+    Parameters
+    ----------
+    run
+        Gives folder, seed and accelerator.
+    name
+        Name of the model.
+    steps
+        Number of optimizer steps.
+    learning_rate
+        Of Adam: constant, or the largest of one cycle.
+    steps_per_epoch
+        A checkpoint is written after so many.
+    is_one_cycle
+        Whether the learning rate rises and falls once.
+    precision
+        As Lightning's trainer takes it.
+    """
+    cycle = one_cycle(learning_rate, steps) if is_one_cycle else {}
+    log = LossLog(
+        run.output / option_name(name) / "loss.csv",
+        every=min(50, steps_per_epoch),
+        name=name,
+        total=steps,
+    )
+    return {
+        "n_epochs": -1,  # as many as the steps take
+        "optimizer_kwargs": {"lr": learning_rate},
+        **cycle,
+        "random_state": run.seed,
+        "model_name": option_name(name),
+        "work_dir": str(run.output),
+        "save_checkpoints": True,
+        "force_reset": True,
+        "pl_trainer_kwargs": {
+            "accelerator": run.accelerator,
+            "precision": precision,
+            "max_steps": steps,
+            "limit_train_batches": steps_per_epoch,
+            "callbacks": [log],
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+    }
+
+
+def train(
+    run: Run,
+    name: str,
+    make: Callable[[], GridForecastingModel],
+    fit: Callable[[GridForecastingModel], Any],
+) -> GridForecastingModel:
+    """Train a model, or go on from its last checkpoint.
+
+    Parameters
+    ----------
+    run
+        Gives the folder.
+    name
+        Name of the model.
+    make
+        Returns the model before its training.
+    fit
+        Trains it, also from where it was stopped.
+
+    Raises
+    ------
+    SystemExit
+        If the folder holds a model of another preset, seed or data.
+    """
+    folder = run.output / option_name(name)
+    if list((folder / "checkpoints").glob("last-*")):
+        begin_or_resume(folder, run.record)
+        step = int(read_losses(folder / "loss.csv")["step"].max())
+        print(f"{name}: going on from the last checkpoint, step {step}")
+        # trusted: the checkpoint is our own, and names the LossLog of this folder
+        model = GridForecastingModel.load_from_checkpoint(
+            option_name(name),
+            work_dir=str(run.output),
+            best=False,
+            trusted=True,
+        )
+    else:
+        model = make()  # empties the folder
+        begin_or_resume(folder, run.record)
+    fit(model)
+    return model
+
+
+def test_errors(
+    run: Run, name: str, evaluate: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
+    """Return a model's table of errors, computed once and kept in its folder."""
+    folder = run.output / option_name(name)
+    if not (folder / "errors.csv").exists():
+        write_whole(folder / "errors.csv", evaluate().to_csv())
+    # read back, so that figures are the same whether they were computed now or earlier
+    return _read_errors(folder)
+
+
+def _read_errors(folder: Path) -> pd.DataFrame:
+    table = pd.read_csv(folder / "errors.csv", index_col=0)
+    table.index = pd.Index(
+        [*range(1, len(table)), "mean"], name=table.index.name
+    )
+    return table
+
+
+def all_tables(run: Run, names: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Return the tables of all models that were tested, by this command or an earlier one."""
+    tested = [
+        name
+        for name in names
+        if (run.output / option_name(name) / "errors.csv").exists()
+    ]
+    return {
+        name: _read_errors(run.output / option_name(name)) for name in tested
+    }
+
+
+def score_in_parts(
+    name: str,
+    model: GlobalForecastingModel,
+    test: Sequence[TimeSeries],
+    context: int,
+    rules: Protocol,
+) -> pd.DataFrame:
+    """Backtest a model on clips, some at a time, and say how far it is.
+
+    Parameters
+    ----------
+    name
+        Name of the model.
+    model
+        A fitted model.
+    test
+        Clips of equal length.
+    context
+        Number of frames that the model is shown.
+    rules
+        What to compute.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The protocol's table: a row for each frame of the horizon, and their mean.
+    """
+    errors: list[Any] = []
+    started = said = time.monotonic()
+    for first in range(0, len(test), CHUNK):
+        errors += model.backtest(
+            test[first : first + CHUNK],
+            start=context,
+            start_format="position",
+            forecast_horizon=len(test[0]) - context,
+            retrain=False,
+            last_points_only=False,
+            **rules,
+        )
+        now, left = time.monotonic(), len(test) - len(errors)
+        if now - said > 10 and left:
+            said, rest = now, (now - started) * left / len(errors)
+            print(
+                f"{name}: forecast {len(errors)} of {len(test)} clips, {in_words(rest)} left",
+                flush=True,
+            )
+    return rules.table(errors)
+
+
+# --- what a run leaves behind -----------------------------------------------------------------
+
+
+def report(
+    run: Run,
+    tables: Mapping[str, pd.DataFrame],
+    published: Published | None,
+) -> None:
+    """Print the errors of models, and write them with where they come from.
+
+    ``results.json`` holds for each model its figures and its own record: models may be trained one
+    by one. ``errors.csv`` has them by frame, ``table.md`` beside the published ones.
+
+    Parameters
+    ----------
+    run
+        Gives folder and record.
+    tables
+        For each model's name its table of errors, see ``score_in_parts``.
+    published
+        What was published, where there is something.
+    """
+    means = pd.DataFrame(
+        {name: table.loc["mean"] for name, table in tables.items()}
+    ).T
+    print(means.map("{:.4g}".format))
+    errors = pd.concat(tables, axis=1).swaplevel(axis=1)[list(means)]
+    write_whole(run.output / "errors.csv", errors.map(rounded).to_csv())
+    write_whole(run.output / "table.md", _as_markdown(tables, means, published))
+    results = {
+        **run.record,
+        "training": {
+            name: record
+            for name in tables
+            if (record := _training_record(run.output / option_name(name)))
+        },
+        "figures": {
+            name: {
+                str(frame): row.map(rounded).to_dict()
+                for frame, row in table.iterrows()
+            }
+            for name, table in tables.items()
+        },
+    }
+    write_whole(
+        run.output / "results.json",
+        json.dumps(results, indent=1, allow_nan=False),
+    )
+
+
+def draw_curves(
+    run: Run, tables: Mapping[str, pd.DataFrame], metric: str, label: str
+) -> None:
+    """Draw an error over the frames of the horizon, a curve for each model."""
+    curves = {
+        name: table[metric].drop("mean").to_numpy()
+        for name, table in tables.items()
+    }
+    path = run.output / f"{option_name(metric)}_by_frame.png"
+    save_figure(path, plot_horizon_error(curves, ylabel=label))
+    show(path, f"{metric} of each frame of the forecast, by model")
+
+
+def _training_record(folder: Path) -> dict[str, Any] | None:
+    """Return where a trained model's figures come from, ``None`` for one that was not trained."""
+    kept = folder / "run.json"
+    if not kept.exists():
+        return None
+    record = json.loads(kept.read_text())
+    losses = read_losses(folder / "loss.csv")
+    names = ("command", "commit", "device", "threads", "versions")
+    return {
+        **{name: record[name] for name in names},
+        "seconds": float(losses["seconds"].max()),
+        "steps": int(losses["step"].max()),
+        "last_loss": float(losses["loss"].iloc[-1]),
+    }
+
+
+def _as_markdown(
+    tables: Mapping[str, pd.DataFrame],
+    means: pd.DataFrame,
+    published: Published | None,
+) -> str:
+    """Return the tables of a run: means, the published ones, and each metric by frame."""
+    parts = [_lines(means)]
+    if published is not None:
+        origin = f"Published ({published.source}; {published.setting}):"
+        parts += [origin, _lines(published.figures)]
+    for metric in means:
+        columns = {name: table[metric] for name, table in tables.items()}
+        parts += [f"{metric} by frame:", _lines(pd.DataFrame(columns).T)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _lines(table: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    rows = [["model", *map(str, table)], ["---"] * (1 + table.shape[1])]
+    rows += [
+        [str(name), *(f"{value:.4g}" for value in row)]
+        for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
