@@ -121,6 +121,7 @@ def train(
             trusted=True,
         )
     else:
+        run.output.mkdir(parents=True, exist_ok=True)
         model = make()  # empties the folder
         begin_or_resume(folder, run.record)
     fit(model)
