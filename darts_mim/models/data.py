@@ -103,14 +103,22 @@ class ResumableDataLoader(DataLoader[Any]):
         super().__init__(dataset, **{"sampler": self._order, **kwargs})
 
     def __iter__(self) -> Any:
-        """Return an iterator over the current epoch, or over the rest of the one resumed."""
-        self._order.epoch, self._served = self._resumed_at or (self._current_epoch(), 0)
-        self._resumed_at = None
+        """Return an iterator over the next epoch, or over the rest of the one resumed."""
+        self._order.epoch, self._served = self._resumed_at or (self._next_epoch(), 0)
         self._order.first = self._served * cast(int, self.batch_size)
         return self._count(super().__iter__())
 
+    def _next_epoch(self) -> int:
+        """Return the epoch behind the one that was served, at first the one the trainer names.
+
+        Resumed at the end of an epoch, a trainer with ``max_steps`` asks for an iterator, takes
+        nothing of it, and counts that as an epoch.
+        """
+        return self._order.epoch + 1 if self._served else self._current_epoch()
+
     def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
+            self._resumed_at = None  # not before: an iterator may be asked for and dropped
             self._served += 1
             yield batch
 

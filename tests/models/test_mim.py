@@ -602,6 +602,35 @@ def test_a_run_resumed_from_dart_s_own_checkpoints_ends_like_an_uninterrupted_on
     assert torch.equal(weights(resumed), weights(whole))
 
 
+def stop_at_epoch(epoch: int) -> Callable[..., None]:
+    def hook(module: pl.LightningModule) -> None:
+        if module.current_epoch == epoch:
+            raise InterruptError
+
+    return hook
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+@pytest.mark.parametrize("trainer", [{}, {"limit_train_batches": 3}])
+def test_a_run_of_so_many_steps_resumed_between_epochs_ends_like_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: dict[str, Any]
+) -> None:
+    series = make_series()
+    options = {**RESUME, "work_dir": str(tmp_path), "n_epochs": -1}
+    options["trainer"] = {"max_steps": 13, **trainer}
+    whole = make_model(model_name="whole", **options).fit(series)
+    with monkeypatch.context() as patch:
+        hook = "darts_mim.models.module.GridForecastingModule.on_train_epoch_start"
+        patch.setattr(hook, stop_at_epoch(2), raising=False)
+        with pytest.raises(InterruptError):
+            make_model(model_name="parted", **options).fit(series)
+    resumed = MIMModel.load_from_checkpoint("parted", work_dir=str(tmp_path), best=False)
+    resumed.fit(series)
+    assert resumed.trainer.global_step == whole.trainer.global_step == 13
+    assert torch.equal(weights(resumed), weights(whole))
+
+
 def test_numpy_numbers_as_options_save_and_load(tmp_path: Path) -> None:
     model = make_model(
         kernel_size=np.int64(3),
