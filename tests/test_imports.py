@@ -21,7 +21,7 @@ def find_others(name, path=None, target=None):
     return None if name.split(".")[0] in {packages!r} else find(name, path, target)
 PathFinder.find_spec = find_others
 """
-EXTRAS = ("flow", "onnx", "video", "xarray")
+EXTRAS = ("datasets", "flow", "onnx", "video", "xarray")
 
 
 def optional_packages():
@@ -31,7 +31,7 @@ def optional_packages():
     packages = {
         each.name for each in named for extra in EXTRAS if each.marker.evaluate({"extra": extra})
     }
-    assert packages >= {"av", "cftime", "dask", "h5netcdf", "h5py", "onnx", "zarr"}
+    assert packages >= {"av", "cftime", "dask", "h5netcdf", "h5py", "onnx", "pooch", "zarr"}
     return sorted(packages)
 
 
@@ -45,7 +45,8 @@ def run(code):
 
 def test_the_package_and_its_adapters_import_without_any_extra():
     names = [f"darts_mim.adapters.{name}" for name in ("flow", "trips", "video", "xarray")]
-    names += ["darts_mim", "darts_mim.diagnostics", "darts_mim.plotting", "darts_mim.presets"]
+    names += ["darts_mim", "darts_mim.datasets", "darts_mim.diagnostics", "darts_mim.plotting"]
+    names += ["darts_mim.presets"]
     lines = [HIDE.format(packages=optional_packages()), *(f"import {name}" for name in names)]
     run("\n".join(lines))
 

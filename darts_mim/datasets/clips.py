@@ -3,14 +3,19 @@
 Legend: T time, C channels, H height, W width, N = C*H*W components.
 """
 
-from typing import Any, Protocol
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
+from darts import TimeSeries
 from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.grid import Grid
+from darts_mim.series import frames_to_series
 
 
 class ClipCollection(Protocol):
@@ -23,6 +28,67 @@ class ClipCollection(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> npt.NDArray[Any]: ...
+
+
+class IndexedClips(ABC):
+    """Clips of one grid by their index, which may count from the end, and as series.
+
+    The base of the collections of this package: they say how many there are and make one.
+    """
+
+    @property
+    @abstractmethod
+    def grid(self) -> Grid:
+        """The grid of the frames."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _clip(self, i: int) -> npt.NDArray[np.float32]:
+        """Return the frames (T, C, H, W) of an index that counts from the front."""
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
+        i = operator.index(index)
+        count = len(self)
+        if i < 0:
+            i += count
+        if not 0 <= i < count:
+            raise IndexError(
+                f"`index` must be in {-count}..{count - 1}, got {index}; ask for one in this range"
+            )
+        return self._clip(i)
+
+    def to_series(self, indices: Iterable[int] | None = None) -> list[TimeSeries]:
+        """Make series of clips and keep them in memory: a fixed test set, say.
+
+        Parameters
+        ----------
+        indices
+            Which clips; by default all.
+
+        Returns
+        -------
+        list of TimeSeries
+            A series of T steps and C*H*W components, with its grid, for each index.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range.
+        """
+        grid = self.grid
+        series = [
+            frames_to_series(
+                self[i],
+                channel_names=grid.channel_names,
+                coordinates=grid.coordinates,
+                mask=grid.mask,
+                attributes=grid.attributes,
+            )
+            for i in (range(len(self)) if indices is None else indices)
+        ]
+        return cast(list[TimeSeries], series)  # the layout has no B
 
 
 class ClipTrainingDataset(TorchTrainingDataset):

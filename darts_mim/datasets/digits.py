@@ -16,12 +16,20 @@ import numpy.typing as npt
 from skimage.transform import resize
 from sklearn.datasets import load_digits
 
+from darts_mim.datasets.downloads import RemoteFile, find_file
+
 Split: TypeAlias = Literal["train", "test"]
 Images: TypeAlias = npt.NDArray[np.uint8]
 
 _MNIST_FILES: dict[Split, tuple[str, int]] = {
     "train": ("train-images-idx3-ubyte", 60_000),
     "test": ("t10k-images-idx3-ubyte", 10_000),
+}
+# The address and the checksums are those of torchvision.datasets.MNIST.
+_MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
+_MNIST_CHECKSUMS: dict[Split, str] = {
+    "train": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "test": "md5:9fb629c4189551a2d022fa330f9573f3",
 }
 _MNIST_SIZE = 28
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -33,7 +41,13 @@ _BUNDLED_WHITE = 16.0
 _BUNDLED_SPLIT = 1415  # between two blocks of digits, each of which begins by counting from 0 to 9
 
 
-def load_mnist_digits(path: str | os.PathLike[str], split: Split = "train") -> Images:
+def load_mnist_digits(
+    path: str | os.PathLike[str],
+    split: Split = "train",
+    *,
+    download: bool = False,
+    base_url: str | None = None,
+) -> Images:
     """Read the digits of MNIST from the files in which it is published.
 
     Parameters
@@ -43,6 +57,11 @@ def load_mnist_digits(path: str | os.PathLike[str], split: Split = "train") -> I
         be unpacked, in which case their names lack the ``.gz``. Label files are not needed.
     split
         ``"train"`` for the 60,000 training digits, ``"test"`` for the 10,000 of the ``t10k`` file.
+    download
+        Whether to fetch the packed file of the split into the folder if neither form of it is
+        there, and to check a packed one that is.
+    base_url
+        Another server to fetch it from.
 
     Returns
     -------
@@ -51,8 +70,12 @@ def load_mnist_digits(path: str | os.PathLike[str], split: Split = "train") -> I
 
     Raises
     ------
+    ConnectionError
+        If the file cannot be fetched.
     FileNotFoundError
         If the folder, or the file of this split in it, does not exist.
+    ImportError
+        If a file is to be fetched and pooch is missing: ``pip install 'darts-mim[datasets]'``.
     ValueError
         If `split` is unknown, or the file is damaged or not MNIST's.
 
@@ -69,6 +92,9 @@ def load_mnist_digits(path: str | os.PathLike[str], split: Split = "train") -> I
     """
     _check_split(split)
     name, count = _MNIST_FILES[split]
+    if download and not Path(path, name).is_file():
+        packed = RemoteFile(f"{name}.gz", _MNIST_CHECKSUMS[split], _MNIST_URL)
+        find_file(packed, path, download=True, base_url=base_url)
     file = _find_mnist_file(Path(path), name)
     images = _read_idx_images(file)
     expected = (count, _MNIST_SIZE, _MNIST_SIZE)
@@ -144,14 +170,15 @@ def _find_mnist_file(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"`path`: the folder {folder.absolute()} does not exist; expected the folder that "
-            f"holds MNIST's files, such as {name}.gz; correct the path or put them there"
+            f"holds MNIST's files, such as {name}.gz; correct the path, put them there, or pass "
+            f"download=True"
         )
     for candidate in (folder / f"{name}.gz", folder / name):
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(
-        f"`path`: {folder.absolute()} has neither {name}.gz nor {name}; download MNIST's four "
-        f"files and put them there under these names, or correct the path"
+        f"`path`: {folder.absolute()} has neither {name}.gz nor {name}; pass download=True to "
+        f"fetch it, put MNIST's files there under these names, or correct the path"
     )
 
 

@@ -6,17 +6,14 @@ is a pure function of the seed and of ``i``.
 Legend: T time, C channels, H height, W width, K digits in a sequence.
 """
 
-import operator
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from darts import TimeSeries
 
+from darts_mim.datasets.clips import IndexedClips
 from darts_mim.grid import Grid
-from darts_mim.series import frames_to_series
 
 _BYTE_MAX = 255
 
@@ -73,7 +70,7 @@ def bouncing_trajectory(
 
 
 @dataclass(frozen=True, eq=False)
-class MovingDigits:
+class MovingDigits(IndexedClips):
     """Sequences of handwritten digits that move straight on and bounce off the walls.
 
     A read-only collection: ``len()`` and an index give sequences one by one, as frames of shape
@@ -144,6 +141,8 @@ class MovingDigits:
     >>> frames = clips[7]
     >>> frames.shape, frames.dtype
     ((20, 1, 24, 32), dtype('float32'))
+    >>> [series.shape for series in clips.to_series(range(2))]
+    [(20, 768, 1), (20, 768, 1)]
     """
 
     digits: npt.NDArray[Any] = field(repr=False)
@@ -169,47 +168,9 @@ class MovingDigits:
     def __len__(self) -> int:
         return self.n_sequences
 
-    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
-        i = operator.index(index)
-        if i < 0:
-            i += self.n_sequences
-        if not 0 <= i < self.n_sequences:
-            raise IndexError(
-                f"`index` must be in {-self.n_sequences}..{self.n_sequences - 1}, got {index}; ask "
-                f"for a sequence in this range or make more with `n_sequences`"
-            )
+    def _clip(self, i: int) -> npt.NDArray[np.float32]:
         images, corners = self._draw(np.random.SeedSequence(self.seed, spawn_key=(i,)))
         return self._paint(images, corners)
-
-    def to_series(self, indices: Iterable[int] | None = None) -> list[TimeSeries]:
-        """Compute sequences and keep them as series: a fixed test set, say.
-
-        Parameters
-        ----------
-        indices
-            Which sequences; by default all.
-
-        Returns
-        -------
-        list of TimeSeries
-            A series of T steps and H*W components, with its grid, for each index.
-
-        Raises
-        ------
-        IndexError
-            If an index is out of range.
-
-        Examples
-        --------
-        >>> from darts_mim.datasets import load_bundled_digits
-        >>> clips = MovingDigits(
-        ...     load_bundled_digits("test"), n_sequences=10, seed=1, length=4, height=12, width=16
-        ... )
-        >>> [series.shape for series in clips.to_series(range(2))]
-        [(4, 192, 1), (4, 192, 1)]
-        """
-        chosen = range(len(self)) if indices is None else indices
-        return [cast(TimeSeries, frames_to_series(self[i])) for i in chosen]
 
     def _draw(self, seed: np.random.SeedSequence) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         """Return K digits and their upper left corners, (T, K, 2) in pixels."""

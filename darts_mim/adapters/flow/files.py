@@ -84,10 +84,10 @@ def _read_dated(
 ) -> DatedFrames:
     parts = []
     for file in files:
-        frames, dates = _read_hdf5(file, key)
+        frames, dates = read_hdf5(file, key)
         length = _checked(frames, file, layout, channels).shape[layout.index("T")]
         step = _step_of(file, freq)
-        times = _times_of(dates, file, step, first_slot)
+        times = slot_times(dates, file, step, first_slot)
         if len(times) != length:
             raise ValueError(
                 f"`path`: {file} must hold a date for each of its {length} frames, got "
@@ -119,7 +119,8 @@ def _kind_of(file: Path) -> tuple[str, ...]:
     )
 
 
-def _read_hdf5(file: Path, key: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def read_hdf5(file: Path, key: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Return an array of a file, and its dates."""
     h5py = import_optional("h5py", extra="flow")
     try:
         with h5py.File(file, "r") as content:
@@ -242,7 +243,7 @@ def _length(step: pd.offsets.Tick) -> pd.Timedelta:
     return pd.Timedelta(step.nanos, "ns")
 
 
-def _times_of(
+def slot_times(
     dates: NDArray[np.generic], file: Path, step: Any, first_slot: FirstSlot | None
 ) -> pd.DatetimeIndex:
     """Read dates YYYYMMDDTT, the day and the slot in it."""

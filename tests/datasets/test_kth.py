@@ -1,0 +1,260 @@
+"""KTH's list is the official one, windows lie in its ranges, and clips are read in their ranges."""
+
+import logging
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darts_mim import Grid, series_to_frames
+from darts_mim.adapters import read_video
+from darts_mim.datasets import (
+    NONSTATIONARY_FROM,
+    KTHRange,
+    SeriesWindows,
+    kth_list,
+    kth_ranges,
+    kth_windows,
+    load_kth,
+    nonstationarity,
+    split_by_nonstationarity,
+)
+from darts_mim.datasets.kth_list import ACTIONS
+from tests.adapters.video_clips import encode
+
+RANGES = (
+    KTHRange("person01_boxing_d1", 1, 9),
+    KTHRange("person01_boxing_d1", 12, 16),
+    KTHRange("person01_walking_d1", 3, 10),
+    KTHRange("person02_running_d4", 2, 5),
+    KTHRange("person17_walking_d2", 1, 6),
+)
+
+
+@pytest.fixture
+def short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kth_list, "_manifest", lambda: RANGES)
+
+
+def write(name: str, length: int) -> Path:
+    """Write a clip, of which frame t, counted from 1, has the grey value 10 t."""
+    path = Path("kth") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = [np.full((12, 16, 3), 10 * t, np.uint8) for t in range(1, length + 1)]
+    return encode(path, frames, "ffv1", "gray")
+
+
+@pytest.fixture
+def clips(short_ranges: None) -> Path:
+    write("boxing/person01_boxing_d1_uncomp.avi", 20)
+    write("person01_walking.avi", 10)
+    write("person02_running_d4.avi", 6)
+    write("test/person17_walking_d2_uncomp.avi", 6)
+    return Path("kth")
+
+
+def numbers(series) -> list[int]:
+    return np.rint(series_to_frames(series)[:, 0, 0, 0] * 25.5).astype(int).tolist()
+
+
+class TestList:
+    def test_it_is_the_official_one(self, shared_data: Path) -> None:
+        listed = shared_data / "kth" / "00sequences.txt"
+        if not listed.is_file():
+            pytest.skip(f"no list at {listed}")
+        official = [
+            (clip, int(first), int(last))
+            for line in listed.read_text().splitlines()
+            for clip in re.findall(r"^(person\d\d_\w+_d\d)\s+frames", line)
+            for first, last in re.findall(r"(\d+)-(\d+)", line)
+        ]
+        assert [tuple(each) for each in kth_ranges("all")] == official
+
+    def test_its_counts_are_known(self) -> None:
+        ranges = kth_ranges("all")
+        assert (len(ranges), len({each.clip for each in ranges})) == (2391, 599)
+        assert {each.person for each in ranges} == set(range(1, 26))
+        assert {each.action for each in ranges} == set(ACTIONS)
+        assert {each.scenario for each in ranges} == {1, 2, 3, 4}
+        assert all(1 <= each.first < each.last for each in ranges)
+        assert [sum(each.length for each in kth_ranges(s)) for s in ("train", "test")] == [
+            144_350,
+            83_287,
+        ]
+        assert "person13_handclapping_d3" not in {each.clip for each in ranges}
+
+    def test_people_of_the_splits_do_not_meet(self) -> None:
+        train, test = ({each.person for each in kth_ranges(s)} for s in ("train", "test"))
+        assert (train, test) == (set(range(1, 17)), set(range(17, 26)))
+
+    def test_parts_are_chosen(self) -> None:
+        chosen = kth_ranges(actions=["boxing", "running"], people=[3])
+        assert {(each.person, each.action) for each in chosen} == {(3, "boxing"), (3, "running")}
+        assert kth_ranges(actions="walking") == kth_ranges(actions=["walking"])
+
+    def test_unknown_parts_are_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"`actions` must be some of boxing.*\['dancing'\]"):
+            kth_ranges(actions=["dancing"])
+        with pytest.raises(ValueError, match=r"1 to 16 in split='train', got \[17, 26\]; pass"):
+            kth_ranges(people=[1, 17, 26])
+        with pytest.raises(ValueError, match='`split` must be "train", "test" or "all", got \'val'):
+            kth_ranges("validation")  # type: ignore[arg-type]
+
+
+class TestWindows:
+    @settings(max_examples=15, deadline=None)
+    @given(length=st.integers(1, 60), stride=st.integers(1, 40), person=st.integers(1, 25))
+    def test_they_lie_in_ranges(self, length: int, stride: int, person: int) -> None:
+        ranges = kth_ranges("all", people=[person])
+        windows = kth_windows(length, stride, "all", people=[person])
+        expected = [
+            (each.clip, start)
+            for each in ranges
+            for start in range(each.first, each.last + 1, stride)
+            if start + length - 1 <= each.last
+        ]
+        assert [tuple(window) for window in windows] == expected
+
+    def test_a_stride_for_each_action(self) -> None:
+        strides = dict.fromkeys(ACTIONS, 20) | {"jogging": 3, "running": 3}
+        windows = kth_windows(20, strides, "test")
+        assert len(windows) == 6970
+        assert len(windows) == sum(
+            len(kth_windows(20, strides[action], "test", actions=[action])) for action in ACTIONS
+        )
+        with pytest.raises(ValueError, match=r"`stride` must .* got none for \['walking'\]"):
+            kth_windows(20, {"boxing": 1}, actions=["boxing", "walking"])
+        with pytest.raises(ValueError, match="`length=0` must be at least 1"):
+            kth_windows(0)
+
+    def test_they_are_those_of_the_series(self, clips: Path) -> None:
+        windows = SeriesWindows(load_kth(clips, "all"), length=4, stride=2)
+        listed = kth_windows(4, 2, "all")
+        assert len(windows) == len(listed) == 10
+        for window, (clip, start) in zip(windows.windows, listed, strict=True):
+            series = windows.series[window.series]
+            assert series.metadata["kth"]["clip"] == clip
+            assert series.time_index[window.start] == start
+
+
+class TestLoading:
+    def test_a_series_for_each_range_in_the_order_of_the_list(self, clips: Path) -> None:
+        series = load_kth(clips, "all", size=(10, 14))
+        assert [numbers(one) for one in series] == [
+            list(range(each.first, each.last + 1)) for each in RANGES
+        ]
+        for one, each in zip(series, RANGES, strict=True):
+            assert one.time_index[0] == each.first
+            assert one.metadata["kth"] == {
+                "clip": each.clip,
+                "person": each.person,
+                "action": each.action,
+                "scenario": each.scenario,
+            }
+            grid = Grid.from_series(one)
+            assert grid == Grid(1, 10, 14, ["grey"])
+            assert grid.attributes_of("time")["frames_per_second"] == 25
+        assert series[0].dtype == np.float32
+
+    def test_the_papers_split_and_size_are_the_defaults(self, clips: Path) -> None:
+        series = load_kth(clips)
+        assert [one.metadata["kth"]["person"] for one in series] == [1, 1, 1, 2]
+        assert Grid.from_series(series[0]).shape == (1, 128, 128)
+        [test] = load_kth(clips, "test", size=None)
+        assert Grid.from_series(test).shape == (1, 12, 16)
+
+    def test_decoded_frames_are_mapped_from_a_cache(self, clips: Path) -> None:
+        for _ in range(2):
+            series = load_kth(clips, size=None, cache="cache")
+        assert len(list(Path("cache").iterdir())) == 3
+        for one, plain in zip(series, load_kth(clips, size=None), strict=True):
+            base = one.all_values(copy=False)
+            while not isinstance(base, np.memmap):
+                base = base.base
+            np.testing.assert_array_equal(one.values(), plain.values())
+
+    def test_missing_clips_are_named(self, clips: Path, caplog: pytest.LogCaptureFixture) -> None:
+        (clips / "person01_walking.avi").unlink()
+        with pytest.raises(
+            FileNotFoundError,
+            match=r"1 of 3 clips are not in /.*kth: person01_walking_d1; get the six archives",
+        ):
+            load_kth(clips)
+        with caplog.at_level(logging.WARNING, "darts_mim"):
+            assert len(load_kth(clips, missing="skip")) == 3
+        assert "1 of 3 clips are not in" in caplog.text
+        assert "person01_walking_d1" in caplog.text
+        assert len(load_kth(clips, actions=["boxing"])) == 2
+        with pytest.raises(FileNotFoundError, match="1 of 1 clip are not in"):
+            load_kth(clips, actions=["walking"], missing="skip")
+        with pytest.raises(ValueError, match="`missing` must be 'raise' or 'skip', got None"):
+            load_kth(clips, missing=None)  # type: ignore[arg-type]
+
+    def test_a_missing_folder_says_where_the_clips_are(self) -> None:
+        with pytest.raises(FileNotFoundError, match=r"no folder /.*none; .*csc\.kth\.se/cvap"):
+            load_kth("none")
+
+    def test_unknown_and_doubled_names_are_refused(self, clips: Path) -> None:
+        stray = write("person01_dancing_d1.avi", 3)
+        with pytest.raises(ValueError, match=r"person01_dancing_d1\.avi is none of KTH's clips"):
+            load_kth(clips)
+        stray.unlink()
+        write("again/person01_walking_d1_uncomp.avi", 3)
+        with pytest.raises(ValueError, match=r"again/.* and .*walking\.avi are both the clip"):
+            load_kth(clips)
+
+    def test_short_and_damaged_clips_are_refused_by_name(self, clips: Path) -> None:
+        path = write("person01_walking.avi", 9)
+        with pytest.raises(ValueError, match=r"person01_walking\.avi must hold 10 .* has 9 frames"):
+            load_kth(clips)
+        whole = write("person01_walking.avi", 10).read_bytes()
+        for length in (len(whole) // 2, 300, 0):
+            path.write_bytes(whole[:length])
+            with pytest.raises(ValueError, match=r"person01_walking\.avi must hold 10 frames"):
+                load_kth(clips)
+
+    def test_without_pyav_the_error_names_an_extra(
+        self, clips: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "av", None)
+        with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
+            load_kth(clips)
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> Path:
+    if not (shared_data / "kth").is_dir():
+        pytest.skip(f"no clips in {shared_data / 'kth'}")
+    return shared_data / "kth"
+
+
+def test_real_clips_are_told_apart_by_whether_people_move_on(real: Path) -> None:
+    series = load_kth(real, missing="skip", people=[1, 3, 4, 15], size=(48, 64))
+    assert len(series) == 40
+    windows = SeriesWindows(series, length=20, stride=10)
+    split = split_by_nonstationarity(windows)
+    assert sorted(split.stationary + split.nonstationary) == list(range(len(windows)))
+    shares: dict[str, list[bool]] = {}
+    for i, (k, _) in enumerate(windows.windows):
+        clip = windows.series[k].metadata["kth"]["clip"]
+        shares.setdefault(clip, []).append(i in split.nonstationary)
+    moves_on = {clip: np.mean(parts) > 0.5 for clip, parts in shares.items()}
+    assert len(moves_on) == 10
+    for clip, is_moving in moves_on.items():
+        assert is_moving == (clip.split("_")[1] in ("walking", "jogging", "running")), clip
+
+
+def test_real_clips_of_weizmann_are_told_apart_as_well(shared_data: Path) -> None:
+    paths = sorted((shared_data / "weizmann").glob("*/*.avi"))
+    if not paths:
+        pytest.skip(f"no clips in {shared_data / 'weizmann'}")
+    moving = {"walk", "run", "jump", "side", "skip"}
+    for path in paths:
+        frames = series_to_frames(read_video(path, grey=True, size=(48, 60)))
+        starts = range(0, len(frames) - 19, 5)
+        share = np.mean([nonstationarity(frames[s : s + 20]) >= NONSTATIONARY_FROM for s in starts])
+        assert (share > 0.5) == (path.parent.name in moving), path
