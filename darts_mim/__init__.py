@@ -3,7 +3,13 @@
 from darts_mim.backtesting import stream_backtest
 from darts_mim.grid import Grid
 from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_rmse, frame_ssim
-from darts_mim.models import ConvLSTMModel, MIMModel, PredRNNModel, PredRNNPlusPlusModel
+from darts_mim.models import (
+    ConvLSTMModel,
+    MIMModel,
+    PredRNNModel,
+    PredRNNPlusPlusModel,
+    STResNetModel,
+)
 from darts_mim.nn.sampling import ScheduledSampling
 from darts_mim.protocols import protocol
 from darts_mim.scaler import GridScaler
@@ -16,6 +22,7 @@ __all__ = [
     "MIMModel",
     "PredRNNModel",
     "PredRNNPlusPlusModel",
+    "STResNetModel",
     "ScheduledSampling",
     "frame_mae",
     "frame_mse",

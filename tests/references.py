@@ -302,3 +302,93 @@ class MIM(Recurrent):
         s = f * s + i * g
         (so,) = gates(self.parameters, f"{name}.from_new_state", s, 1)
         return logistic(do + co + so) * np.tanh(s), s
+
+
+class STResNet:
+    """ST-ResNet, AAAI 2017, figures 3 and 4 and equations 2 to 4, for one sequence.
+
+    Parameters
+    ----------
+    parameters
+        The network's parameters as float64 arrays, by their names.
+    branches
+        For each branch the number of frames that it reads, and the time steps between them.
+    residual_units
+        Number of residual units in each branch.
+    tanh
+        Whether the prediction goes through a tanh.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        branches: Mapping[str, tuple[int, int]],
+        residual_units: int,
+        *,
+        tanh: bool = False,
+    ) -> None:
+        self.parameters = parameters
+        self.branches = branches
+        self.residual_units = residual_units
+        self.tanh = tanh
+
+    def forecast(
+        self,
+        context: Array,
+        horizon: int,
+        *,
+        scalars: Array | None = None,
+        planes: Array | None = None,
+        flags: Array | None = None,
+    ) -> Array:
+        """Return a forecast (horizon, C, H, W), of what step t - 1 says beside frame t.
+
+        With flags (T, C, H, W) each frame is read beside them; those of forecasts are zeros.
+        """
+        frames = list(context)
+        told = None if flags is None else list(flags)
+        for t in range(len(context), len(context) + horizon):
+            total = np.zeros_like(context[0])
+            for name, (number, gap) in self.branches.items():
+                reads: list[Array] = []
+                for k in reversed(range(number)):
+                    reads.append(frames[t - (k + 1) * gap])
+                    if told is not None:
+                        reads.append(told[t - (k + 1) * gap])
+                if name == "closeness" and planes is not None:
+                    reads.append(planes[t - 1])
+                total += self._branch(name, np.concatenate(reads))
+            if scalars is not None:
+                total += self._external(scalars[t - 1], total.shape)
+            frames.append(np.tanh(total) if self.tanh else total)
+            if told is not None:
+                told.append(np.zeros_like(total))
+        return np.stack(frames[len(context) :])
+
+    def _branch(self, name: str, x: Array) -> Array:
+        """One term of equation 3."""
+        x = self._convolve(f"branches.{name}.first", x)
+        for unit in range(self.residual_units):
+            residual = self._convolve(f"branches.{name}.units.{unit}.first", np.maximum(x, 0))
+            x = x + self._convolve(f"branches.{name}.units.{unit}.second", np.maximum(residual, 0))
+        x = self._convolve(f"branches.{name}.last", np.maximum(x, 0))
+        return self.parameters[f"branches.{name}.fusion"] * x
+
+    def _convolve(self, name: str, x: Array) -> Array:
+        return convolve(x, self.parameters[f"{name}.weight"], self.parameters[f"{name}.bias"])
+
+    def _external(self, scalars: Array, shape: tuple[int, ...]) -> Array:
+        """Two fully connected layers, unit by unit and cell by cell."""
+        p = self.parameters
+        hidden = [
+            max(0.0, float(np.dot(weight, scalars) + bias))
+            for weight, bias in zip(
+                p["external.first.weight"], p["external.first.bias"], strict=True
+            )
+        ]
+        out = np.zeros(shape)
+        for n, cell in enumerate(np.ndindex(*shape)):
+            out[cell] = (
+                np.dot(p["external.second.weight"][n], hidden) + p["external.second.bias"][n]
+            )
+        return out

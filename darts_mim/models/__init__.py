@@ -12,9 +12,10 @@ from darts_mim.models.covariates import CovariateLayout, InputLayout
 from darts_mim.models.mim import MIMModel
 from darts_mim.models.predrnn import PredRNNModel
 from darts_mim.models.predrnn_plus_plus import PredRNNPlusPlusModel
+from darts_mim.models.st_resnet import STResNetModel
 from darts_mim.nn.sampling import Schedule, ScheduledSampling
 
-__all__ = ["ConvLSTMModel", "MIMModel", "PredRNNModel", "PredRNNPlusPlusModel"]
+__all__ = ["ConvLSTMModel", "MIMModel", "PredRNNModel", "PredRNNPlusPlusModel", "STResNetModel"]
 
 add_safe_globals(
     [
@@ -25,6 +26,7 @@ add_safe_globals(
         MIMModel,
         PredRNNModel,
         PredRNNPlusPlusModel,
+        STResNetModel,
         Schedule,
         ScheduledSampling,
     ]

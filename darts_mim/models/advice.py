@@ -99,11 +99,18 @@ def _options(plan: Plan) -> Iterator[tuple[str, list[Any]]]:
     if options.get("recompute") is False:
         yield "recompute", [True]
     patch, widths = options.get("patch_size"), options.get("hidden_channels")
+    if isinstance(widths, int):
+        yield "hidden_channels", [widths // 2**k for k in _powers(widths)]
     if isinstance(patch, int):
         yield "patch_size", list(_doubled(patch, min(height, width)))
     if isinstance(widths, tuple | list) and widths and all(isinstance(w, int) for w in widths):
-        powers = range(1, int(min(widths) // _LEAST_WIDTH).bit_length())
+        powers = _powers(min(widths))
         yield "hidden_channels", [tuple(each // 2**k for each in widths) for k in powers]
+
+
+def _powers(width: int) -> range:
+    """Return how often a width can be halved."""
+    return range(1, int(width // _LEAST_WIDTH).bit_length())
 
 
 def _doubled(number: int, most: int) -> Iterator[int]:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from darts_mim.grid import Grid
 from darts_mim.nn.checks import checked_integer
+from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = [
     "check_options",
     "check_sample",
     "check_static",
     "check_values",
+    "checked_sampling",
     "refuse_unobserved",
     "stretches",
 ]
@@ -53,6 +55,43 @@ def check_options(
     checked_integer("input_chunk_length", input_chunk_length)
     checked_integer("output_chunk_length", output_chunk_length)
     checked_integer("output_chunk_shift", output_chunk_shift, least=0)
+
+
+def checked_sampling(
+    scheduled_sampling: Any, *, predicts_context: bool = True
+) -> ScheduledSampling | None:
+    """Return scheduled sampling that a network can follow.
+
+    Parameters
+    ----------
+    scheduled_sampling
+        What was given.
+    predicts_context
+        Whether the network has predictions with which to replace frames of the context.
+
+    Raises
+    ------
+    TypeError
+        If it is no ``ScheduledSampling``, nor ``None``.
+    ValueError
+        If it would replace frames of the context and cannot.
+    """
+    if not isinstance(scheduled_sampling, ScheduledSampling | None):
+        raise TypeError(
+            "`scheduled_sampling` must be a darts_mim.ScheduledSampling or None, got "
+            f"{type(scheduled_sampling).__name__}; use ScheduledSampling.linear(steps=...)"
+        )
+    if scheduled_sampling is None or predicts_context:
+        return scheduled_sampling
+    context = scheduled_sampling.context
+    stays = context.end == 1 or (context.shape == "constant" and context.until is None)
+    if context.start < 1 or not stays:
+        raise ValueError(
+            "`scheduled_sampling` must leave all frames of the context true, because the network "
+            f"predicts none of them, got context={context}; give a schedule for the horizon "
+            "alone, such as ScheduledSampling.linear(steps=...)"
+        )
+    return scheduled_sampling
 
 
 def check_sample(

@@ -100,8 +100,8 @@ class GridForecastingModule(RolloutModule, ABC):
         -------
         PLModuleOutput
             The forecast (B, horizon, N, P), in prediction with NaN where the grid's mask hides
-            cells; in training preceded by the predictions of all context frames but the first:
-            (B, L - 1 + horizon, N, P).
+            cells; in training preceded by the predictions of all context frames but the first,
+            where the network makes any: (B, n_context + horizon, N, P).
         """
         horizon = horizon or cast(int, self.output_chunk_length)
         prediction = self._roll_out(
@@ -109,8 +109,7 @@ class GridForecastingModule(RolloutModule, ABC):
         )
         forecast = prediction[:, -horizon:]
         if x_in.stage is ModuleStage.TRAIN:
-            context = prediction[:, : self.input_chunk_length - 1]
-            forecast = torch.cat([context, forecast], dim=1)
+            forecast = torch.cat([prediction[:, : self.n_context], forecast], dim=1)
         elif x_in.stage is ModuleStage.PREDICT:
             forecast = self._hide(forecast)
         return PLModuleOutput(prediction=forecast)
@@ -122,20 +121,19 @@ class GridForecastingModule(RolloutModule, ABC):
         self.seed = self.trainer.strategy.broadcast(self.seed)
 
     def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
-        """Return the loss over every next frame, the context's and the horizon's."""
+        """Return the loss over every frame that is predicted, of the context and the horizon."""
         loss, output, target = self.next_frame_loss(batch, self._draw_true(batch, batch_idx))
         if self.trainer.world_size > 1:
             loss = loss * self._share(target)
         self.log("train_loss", loss, batch_size=len(target), prog_bar=True, sync_dist=True)
-        n_context = self.input_chunk_length - 1
-        horizon = output.replace(prediction=output.prediction[:, n_context:])
+        horizon = output.replace(prediction=output.prediction[:, self.n_context :])
         self._update_metrics(horizon, cast(Tensor, batch.future_target), self.train_metrics)
         return loss
 
     def next_frame_loss(
         self, batch: TorchTrainingBatch, feed_true: Tensor | None
     ) -> tuple[Tensor, PLModuleOutput, Tensor]:
-        """Predict every next frame of a batch, as in training.
+        """Predict every next frame of a batch that the network can, as in training.
 
         Parameters
         ----------
@@ -147,21 +145,22 @@ class GridForecastingModule(RolloutModule, ABC):
         Returns
         -------
         loss
-            Mean loss over the context's frames but the first, and the horizon's.
+            Mean loss over the horizon's frames, and the context's but the first where the network
+            predicts them.
         output
             The predictions.
         target
-            What they should be, of shape (B, L - 1 + H, N).
+            What they should be, of shape (B, n_context + H, N).
         """
         output = self(batch.to_module_input(stage=ModuleStage.TRAIN), feed_true=feed_true)
         weight = batch.sample_weight
         if weight is not None:
             # the data set weighs the horizon alone: a component's context has its mean weight
-            n_context = self.input_chunk_length - 1
-            context_weight = weight.mean(dim=1, keepdim=True).expand(-1, n_context, -1)
+            context_weight = weight.mean(dim=1, keepdim=True).expand(-1, self.n_context, -1)
             weight = torch.cat([context_weight, weight], dim=1)
         future_target = cast(Tensor, batch.future_target)
-        target = torch.cat([batch.past_target[:, 1:], future_target], dim=1)
+        first = self.input_chunk_length - self.n_context
+        target = torch.cat([batch.past_target[:, first:], future_target], dim=1)
         return self._compute_loss(output, target, self.train_criterion, weight), output, target
 
     def validation_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
@@ -245,8 +244,8 @@ class GridForecastingModule(RolloutModule, ABC):
     ) -> Tensor:
         """Return n frames (B, n, N), or their parameters (B, n, N * P), rolled out in one go.
 
-        Darts calls ``forward`` again for every chunk; a recurrent network instead encodes the
-        context once and carries its state on for as many frames as are asked for. With a
+        Darts calls ``forward`` again for every chunk; here the network instead reads the context
+        once and goes on, with its state if it has one, for as many frames as are asked for. With a
         likelihood, each frame of the horizon is drawn given those drawn before it, and fed back.
         """
         x_in = PLModuleInput(
@@ -291,8 +290,8 @@ class GridForecastingModule(RolloutModule, ABC):
         """Store what ``predict`` was asked for, as Darts does; ``roll_size`` has no effect."""
         if roll_size != self.output_chunk_length:
             logger.warning(
-                "`roll_size=%d` has no effect: the model feeds back every frame that it predicts "
-                "and carries its recurrent state on through all `n` frames.",
+                "`roll_size=%d` has no effect: the model feeds back every frame that it predicts, "
+                "in one rollout of all `n` frames.",
                 roll_size,
             )
         super().set_predict_parameters(

@@ -3,7 +3,8 @@
 Darts runs two kinds of graph. The graph of a step reads a frame and a state, and gives the next of
 both: Darts carries the state on for as many frames as are asked for, as ``predict`` does. The graph
 of a forecast reads the input chunk and gives all frames at once. For more of them, Darts would
-encode another window, which ends in forecasts, and lose the state.
+encode another window, which ends in forecasts, and lose the state. A ``RecurrentNetwork`` has both
+graphs, any other network that of a forecast.
 
 Legend: H frames that a graph predicts, N components, P likelihood parameters.
 """
@@ -139,6 +140,7 @@ def _make_graph(
     chunk, shift = cast(int, module.output_chunk_length), module.output_chunk_shift
     layout = module.input_layout
     needs_all_frames = {
+        "a network that carries no state on": not isinstance(module.network, RecurrentNetwork),
         "a likelihood": module.likelihood is not None,
         "reversible instance normalisation": module.rin is not None,
         "past covariates": layout.past is not None,

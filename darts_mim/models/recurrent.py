@@ -11,6 +11,7 @@ from darts.utils.torch import MonteCarloDropout
 
 from darts_mim.grid import Grid
 from darts_mim.models.base import GridForecastingModel
+from darts_mim.models.checks import checked_sampling
 from darts_mim.models.covariates import InputLayout
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.nn.checks import check_patch_fits, checked_number, checked_options
@@ -109,12 +110,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
                 least_layers=self.module_type.network_type.least_layers,
             )
         )
-        if not isinstance(scheduled_sampling, ScheduledSampling | None):
-            raise TypeError(
-                "`scheduled_sampling` must be a darts_mim.ScheduledSampling or None, got "
-                f"{type(scheduled_sampling).__name__}; use ScheduledSampling.linear(steps=...)"
-            )
-        self.scheduled_sampling = scheduled_sampling
+        self.scheduled_sampling = checked_sampling(scheduled_sampling)
         self.dropout = checked_number("dropout", dropout, 0.0, 0.99)
 
     def _set_network_options(self, options: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from abc import ABC
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, repeat
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
@@ -30,7 +30,7 @@ class RolloutModule(PLForecastingModule, ABC):
     """Lightning module that rolls a network out over Darts' batches.
 
     A subclass sets ``network``, called like ``darts_mim.nn.MIMNetwork.forward`` and built with
-    ``network_sizes``.
+    ``network_sizes``, and says whether it ``predicts_context``.
 
     Parameters
     ----------
@@ -41,6 +41,9 @@ class RolloutModule(PLForecastingModule, ABC):
     **kwargs
         Passed on to Darts' ``PLForecastingModule``.
     """
+
+    predicts_context: ClassVar[bool] = True
+    """Whether the network predicts the context's frames but the first, before the horizon's."""
 
     network: nn.Module
     mask: Tensor | None
@@ -55,6 +58,11 @@ class RolloutModule(PLForecastingModule, ABC):
         components = None if mask is None else mask.expand(grid.shape).flatten().nonzero()[:, 0]
         self.register_buffer("mask", mask, persistent=False)
         self.register_buffer("components", components, persistent=False)
+
+    @property
+    def n_context(self) -> int:
+        """How many frames of the context the network predicts: L - 1, or none."""
+        return self.input_chunk_length - 1 if self.predicts_context else 0
 
     @property
     def network_sizes(self) -> dict[str, Any]:
@@ -77,7 +85,7 @@ class RolloutModule(PLForecastingModule, ABC):
         feed_true: Tensor | None = None,
         draw: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return what the network predicts at every step, (B, L - 1 + S + horizon, N, P).
+        """Return what the network predicts at every step, (B, n_context + S + horizon, N, P).
 
         ``draw`` makes a frame (B, 1, N) of the horizon to feed back of its distribution's
         parameters (B, 1, N, P); it then counts as observed. By default, and for what is not known
@@ -107,7 +115,7 @@ class RolloutModule(PLForecastingModule, ABC):
                 future_past=future_past_covariates,
                 mask=None if self.mask is None else self.mask.to(frames),
             ),
-            feed_back=self._feed_back(draw, gap + (0 if known is None else length - 1)),
+            feed_back=self._feed_back(draw, gap + (0 if known is None else self.n_context)),
         )
         return self._denormalise(self._to_parameters(output))
 

@@ -6,7 +6,7 @@ from abc import ABC
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class SavedGridModel(MixedCovariatesTorchModel, ABC):
-    """Darts model whose files appear whole, and whose weights fit grids of any size."""
+    """Darts model whose files appear whole, and whose weights may fit grids of any size."""
+
+    fits_any_grid: ClassVar[bool] = True
+    """Whether the network's weights fit grids of any height and width."""
 
     _given_grid: Grid | None
     _fitted_grid: Grid | None
@@ -128,7 +131,8 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
     def _check_ckpt_parameters(self, tfm_save: SavedGridModel) -> None:
         """Check the options of a model whose weights are loaded, and settle the grid.
 
-        The network's weights fit any height and width: with ``grid=`` they move to another one.
+        Where the network's weights fit any height and width, they move to another one with
+        ``grid=``.
         """
         super()._check_ckpt_parameters(tfm_save)
         saved, given = cast(Grid, tfm_save.grid), self._given_grid
@@ -146,6 +150,12 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
             raise ValueError(
                 f"`grid` has {given.channels} channels, but the weights are for "
                 f"{saved.channels}; give a grid of as many channels"
+            )
+        if not self.fits_any_grid and given.shape[1:] != saved.shape[1:]:
+            raise ValueError(
+                f"`grid` has {given.height} rows x {given.width} columns, but the weights are for "
+                f"{saved.height} rows x {saved.width} columns: {type(self).__name__} has weights "
+                "for each cell of its grid; give a grid of that size, or train a model on this one"
             )
         rin = self.model_params.get("use_reversible_instance_norm")
         is_affine = rin.get("affine", True) if isinstance(rin, dict) else rin

@@ -50,6 +50,8 @@ class ModelSummary:
         Rows and columns of zeros that make the grid a multiple of the patch.
     input_channels
         Channels that the bottom layer reads: those of a patch of the frame, and the covariates.
+        Those of all frames that are read at once, and of the planes, where a network has
+        ``input_channels``.
     layers
         Parameters of each layer.
     parameters, trainable_parameters
@@ -189,7 +191,6 @@ def summarise(plan: Plan, batch_size: int | None, n: int | None) -> ModelSummary
     trained = [each.numel() for each in module.parameters() if each.requires_grad]
     patch = int(getattr(module.network, "patch_size", 1))
     folded = -(-grid.height // patch), -(-grid.width // patch)
-    channels = _input_channels(module) * patch**2 + module.input_layout.scalar_channels
     costs = costs_of(plan, setting)
     flops = without_values(plan, lambda m: forecast_flops(m, plan.sample, n, setting))
     capacity = capacity_of(device)
@@ -204,7 +205,7 @@ def summarise(plan: Plan, batch_size: int | None, n: int | None) -> ModelSummary
         patch_size=patch,
         folded_shape=folded,
         padding=(folded[0] * patch - grid.height, folded[1] * patch - grid.width),
-        input_channels=channels,
+        input_channels=_input_channels(module, patch),
         layers=layers,
         parameters=sum(counts),
         trainable_parameters=sum(trained),
@@ -229,7 +230,7 @@ def _layers_of(module: GridForecastingModule) -> Iterator[tuple[str, int]]:
     parts: dict[str, nn.Module] = {}
     others = {name: part for name, part in module.named_children() if part is not module.network}
     for name, part in {**dict(module.network.named_children()), **others}.items():
-        inner = part.named_children() if isinstance(part, nn.ModuleList) else ()
+        inner = part.named_children() if isinstance(part, nn.ModuleList | nn.ModuleDict) else ()
         parts |= {f"{name}[{index}]": each for index, each in inner} or {name: part}
     if own := sum(each.numel() for each in module.network.parameters(recurse=False)):
         yield "network", own
@@ -238,11 +239,15 @@ def _layers_of(module: GridForecastingModule) -> Iterator[tuple[str, int]]:
             yield name, number
 
 
-def _input_channels(module: GridForecastingModule) -> int:
-    """Return the channels of a cell that the bottom layer reads."""
+def _input_channels(module: GridForecastingModule, patch: int) -> int:
+    """Return the channels that the bottom layer reads in a patch."""
+    told = getattr(module.network, "input_channels", None)
+    if isinstance(told, int):
+        return told
     sizes = module.network_sizes
     is_told = sizes["in_channels"] if sizes["reads_observed"] else 0
-    return int(sizes["in_channels"] + is_told + sizes["plane_channels"])
+    fields = sizes["in_channels"] + is_told + sizes["plane_channels"]
+    return int(fields * patch**2 + sizes["scalar_channels"])
 
 
 def _device(trainer_params: dict[str, Any]) -> torch.device:

@@ -11,7 +11,9 @@ from darts_mim.nn.predrnn_plus_plus import (
     PredRNNPlusPlusState,
 )
 from darts_mim.nn.recurrent import RecurrentNetwork
+from darts_mim.nn.residual import ExternalBranch, ResidualBranch, ResidualUnit
 from darts_mim.nn.sampling import Schedule, ScheduledSampling
+from darts_mim.nn.st_resnet import STResNetNetwork
 from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, unroll
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "ConvLSTMCell",
     "ConvLSTMNetwork",
     "ConvLSTMState",
+    "ExternalBranch",
     "FedFrame",
     "GradientHighwayUnit",
     "Inputs",
@@ -31,7 +34,10 @@ __all__ = [
     "PredRNNPlusPlusState",
     "PredRNNState",
     "RecurrentNetwork",
+    "ResidualBranch",
+    "ResidualUnit",
     "STLSTMCell",
+    "STResNetNetwork",
     "Schedule",
     "ScheduledSampling",
     "StationaryUnit",

@@ -11,9 +11,12 @@ __all__ = [
     "NetworkOptions",
     "Units",
     "check_patch_fits",
+    "checked_flag",
     "checked_integer",
+    "checked_kernel_size",
     "checked_number",
     "checked_options",
+    "checked_st_resnet_options",
     "checked_units",
 ]
 
@@ -67,20 +70,57 @@ def checked_options(
             f"`hidden_channels` must give at least {number}, got {widths}; the paper's network is "
             "(64, 64, 64, 64)"
         )
+    return NetworkOptions(
+        hidden_channels=widths,
+        kernel_size=checked_kernel_size(kernel_size),
+        patch_size=checked_integer("patch_size", patch_size),
+        layer_norm=checked_flag("layer_norm", layer_norm),
+        forget_bias=checked_number("forget_bias", forget_bias),
+        recompute=checked_flag("recompute", recompute),
+    )
+
+
+def checked_st_resnet_options(
+    *, kernel_size: Any, tanh: Any, recompute: Any, **numbers: Any
+) -> dict[str, Any]:
+    """Check the options of a ``STResNetNetwork`` and return them as plain Python values.
+
+    Raises
+    ------
+    TypeError
+        If an option is of a wrong type.
+    ValueError
+        If an option is out of its range.
+    """
+    may_be_zero = {"period", "trend", "residual_units"}
+    return {
+        **{
+            name: checked_integer(name, n, int(name not in may_be_zero))
+            for name, n in numbers.items()
+        },
+        "kernel_size": checked_kernel_size(kernel_size),
+        "tanh": checked_flag("tanh", tanh),
+        "recompute": checked_flag("recompute", recompute),
+    }
+
+
+def checked_kernel_size(kernel_size: Any) -> int:
+    """Return the side of square kernels as a plain integer.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is less than 1, or even.
+    """
     side = checked_integer("kernel_size", kernel_size)
     if side % 2 == 0:
         raise ValueError(
             "`kernel_size` must be odd, so that a convolution keeps the size of the grid, got "
             f"{side}; use {side - 1} or {side + 1}"
         )
-    return NetworkOptions(
-        hidden_channels=widths,
-        kernel_size=side,
-        patch_size=checked_integer("patch_size", patch_size),
-        layer_norm=_checked_flag("layer_norm", layer_norm),
-        forget_bias=checked_number("forget_bias", forget_bias),
-        recompute=_checked_flag("recompute", recompute),
-    )
+    return side
 
 
 def checked_units(nonstationary_unit: Any, stationary_unit: Any) -> Units:
@@ -93,8 +133,8 @@ def checked_units(nonstationary_unit: Any, stationary_unit: Any) -> Units:
     ValueError
         If there is none.
     """
-    has_nonstationary = _checked_flag("nonstationary_unit", nonstationary_unit)
-    has_stationary = _checked_flag("stationary_unit", stationary_unit)
+    has_nonstationary = checked_flag("nonstationary_unit", nonstationary_unit)
+    has_stationary = checked_flag("stationary_unit", stationary_unit)
     if not (has_nonstationary or has_stationary):
         raise ValueError(
             "`nonstationary_unit` and `stationary_unit` cannot both be False: the paper's "
@@ -158,7 +198,14 @@ def checked_number(name: str, value: Any, low: float = -math.inf, high: float = 
     return number
 
 
-def _checked_flag(name: str, value: Any) -> bool:
+def checked_flag(name: str, value: Any) -> bool:
+    """Return a truth value of any kind as a plain one.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
     # NumPy's booleans, too, equal Python's; numbers other than 0 and 1 do not
     if isinstance(value, str) or value not in (True, False):
         raise TypeError(f"`{name}` must be True or False, got {value!r}")

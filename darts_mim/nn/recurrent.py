@@ -13,9 +13,10 @@ from typing import Any, Generic, Protocol, TypedDict, TypeVar
 import torch
 from torch import Tensor, nn
 
+from darts_mim.nn.calls import check_call, check_shape
 from darts_mim.nn.checks import check_patch_fits, checked_integer, checked_options
 from darts_mim.nn.patches import fold_patches, unfold_patches
-from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, unroll
+from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, flags_of, unroll
 
 __all__ = ["RecurrentNetwork", "memory_paths"]
 
@@ -230,10 +231,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         """Return what the bottom layer reads, (B, channels, H / p, W / p)."""
         fields = [frame]
         if self.reads_observed:
-            observed = inputs.observed
-            fields.append(
-                torch.ones_like(frame) if observed is None else observed.to(frame).expand_as(frame)
-            )
+            fields.append(flags_of(frame, inputs.observed))
         if inputs.planes is not None:
             fields.append(inputs.planes)
         x = fold_patches(torch.cat(fields, dim=1) if len(fields) > 1 else frame, self.patch_size)
@@ -276,25 +274,18 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
             positive, or ``future`` is missing beside ``feed_true``, ``feed_back`` beside a number
             of ``out_channels`` other than ``in_channels``.
         """
-        _check_shape("context", context, "BTCHW", (None, None, self.in_channels, None, None))
-        checked_integer("horizon", horizon)
-        b, length, channels, height, width = context.shape
+        check_call(
+            self,
+            context,
+            horizon,
+            future=future,
+            feed_true=feed_true,
+            observed=observed,
+            inputs=inputs,
+            feed_back=feed_back,
+        )
+        b, _, _, height, width = context.shape
         check_patch_fits(self.patch_size, height, width)
-        if future is not None:
-            _check_shape("future", future, "BTCHW", (b, horizon, channels, height, width))
-        if feed_true is not None:
-            _check_shape("feed_true", feed_true, "BT", (b, length + horizon - 2))
-            if future is None and horizon > 1:
-                raise ValueError("`feed_true` needs the true frames of the horizon as `future`")
-        if observed is not None:
-            frames = length if future is None else length + horizon
-            _check_shape("observed", observed, "BTCHW", (b, frames, channels, height, width))
-        if feed_back is FedFrame and self.out_channels != self.in_channels:
-            raise ValueError(
-                f"`feed_back` is needed to make a frame of {self.in_channels} channels of a "
-                f"prediction of {self.out_channels}; give the function that does"
-            )
-        self._check_inputs(inputs or Inputs(), context, horizon)
         if state is not None:
             self._check_state(state, b, height, width)
         return unroll(
@@ -310,25 +301,6 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
             recompute=self.recompute,
         )
 
-    def _check_inputs(self, inputs: Inputs, context: Tensor, horizon: int) -> None:
-        """Refuse inputs that are not those that the network was built for."""
-        b, length, _, height, width = context.shape
-        steps = length + horizon - 1
-        planes, constants, scalars = inputs
-        n_planes = sum(x.shape[-3] for x in (planes, constants) if x is not None and x.ndim > 3)
-        n_scalars = 0 if scalars is None else scalars.shape[-1]
-        if (n_planes, n_scalars) != (self.plane_channels, self.scalar_channels):
-            raise ValueError(
-                f"`inputs` must have {self.plane_channels} planes and {self.scalar_channels} "
-                f"scalars, as the network was built for, got {n_planes} and {n_scalars}"
-            )
-        if planes is not None:
-            _check_shape("inputs.planes", planes, "BSEHW", (b, steps, None, height, width))
-        if constants is not None:
-            _check_shape("inputs.constants", constants, "BEHW", (b, None, height, width))
-        if scalars is not None:
-            _check_shape("inputs.scalars", scalars, "BSF", (b, steps, None))
-
     def _check_state(self, state: State, b: int, height: int, width: int) -> None:
         """Refuse the state of another batch or grid."""
         rows, columns = -(-height // self.patch_size), -(-width // self.patch_size)
@@ -337,7 +309,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         ):
             for name, tensor in layer._asdict().items():
                 what = f"state.layers[{level}].{name}"
-                _check_shape(what, tensor, "BCHW", (b, channels, rows, columns))
+                check_shape(what, tensor, "BCHW", (b, channels, rows, columns))
 
     def _read_out(self, h: Tensor) -> Tensor:
         # frames leave in full precision: in bfloat16 they would have 8 bits of intensity
@@ -363,18 +335,3 @@ def memory_paths(widths: Sequence[int]) -> nn.ModuleList:
         nn.Identity() if below == width else nn.Conv2d(below, width, kernel_size=1)
         for below, width in pairwise((widths[-1], *widths))
     )
-
-
-def _check_shape(name: str, tensor: Tensor, legend: str, shape: tuple[int | None, ...]) -> None:
-    """Refuse a tensor of another shape, in which None stands for any size of at least 1."""
-    sizes = tuple(tensor.shape)
-    fits = len(sizes) == len(shape) and all(
-        size == expected or (expected is None and size >= 1)
-        for size, expected in zip(sizes, shape, strict=True)
-    )
-    if not fits:
-        sides = zip(legend, shape, strict=True)
-        expected = ", ".join(letter if n is None else str(n) for letter, n in sides)
-        raise ValueError(
-            f"`{name}` must have the shape ({expected}), with letters from 1 up, got {sizes}"
-        )

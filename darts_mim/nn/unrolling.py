@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["FedFrame", "Inputs", "StepInputs", "unroll"]
+__all__ = ["FedFrame", "Inputs", "StepInputs", "flags_of", "unroll"]
 
 State = TypeVar("State")
 
@@ -78,6 +78,11 @@ class FedFrame(NamedTuple):
     values: Tensor
     observed: Tensor | None = None
 
+    def unless_true(self, is_true: Tensor, true: Tensor) -> FedFrame:
+        """Return the frame in which values are ``true`` ones where booleans say so."""
+        observed = None if self.observed is None else is_true | self.observed
+        return FedFrame(torch.where(is_true, true, self.values), observed)
+
 
 class Step(Protocol[State]):
     """One step of a network: a frame and a state in, the next frame and the new state out."""
@@ -85,6 +90,26 @@ class Step(Protocol[State]):
     def __call__(
         self, frame: Tensor, state: State | None, inputs: StepInputs, /
     ) -> tuple[Tensor, State]: ...
+
+
+def flags_of(frame: Tensor, observed: Tensor | None) -> Tensor:
+    """Return as 0 and 1, of the shape of a frame, which of its values were observed.
+
+    Parameters
+    ----------
+    frame
+        Frame of shape (B, C, H, W).
+    observed
+        Booleans that can be broadcast to it; ``None`` for all.
+
+    Returns
+    -------
+    Tensor
+        Flags of shape (B, C, H, W).
+    """
+    if observed is None:
+        return torch.ones_like(frame)
+    return observed.to(frame).expand_as(frame)
 
 
 def unroll(
@@ -171,9 +196,7 @@ def unroll(
         elif is_true is None:
             frame, is_known = known[:, t], None
         else:
-            fed = feed_back(prediction)
-            frame = torch.where(is_true, known[:, t], fed.values)
-            is_known = None if fed.observed is None else is_true | fed.observed
+            frame, is_known = feed_back(prediction).unless_true(is_true, known[:, t])
         prediction, state = steps[t](frame, state, inputs.at(t, is_known))
         predictions.append(prediction)
     return torch.stack(predictions, dim=1), state

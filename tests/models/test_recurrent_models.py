@@ -16,20 +16,25 @@ from darts_mim import (
     PredRNNModel,
     PredRNNPlusPlusModel,
     ScheduledSampling,
+    STResNetModel,
     frame_mse,
     frames_to_series,
 )
 from darts_mim.diagnostics import gate_saturation
 from tests.models.small_models import GRID, TRAINER, make_series
 
-MODELS: list[Any] = [ConvLSTMModel, PredRNNModel, PredRNNPlusPlusModel]
+RECURRENT: list[Any] = [ConvLSTMModel, PredRNNModel, PredRNNPlusPlusModel]
+MODELS: list[Any] = [*RECURRENT, STResNetModel]
 
 
-def make_model(kind: Any, **options: Any) -> Any:
+def make_model(kind: Any, hidden_channels: tuple[int, int] = (4, 3), **options: Any) -> Any:
+    sizes: dict[str, Any] = {"hidden_channels": hidden_channels, "patch_size": 2}
+    if kind is STResNetModel:
+        sizes = {"hidden_channels": hidden_channels[0], "residual_units": 1}
+        sizes |= {"closeness": 2, "period_length": 3, "trend": 0}
     options = {
-        "hidden_channels": (4, 3),
+        **sizes,
         "kernel_size": 3,
-        "patch_size": 2,
         "batch_size": 4,
         "n_epochs": 1,
         "random_state": 0,
@@ -42,7 +47,8 @@ def make_model(kind: Any, **options: Any) -> Any:
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_model_fits_forecasts_and_is_backtested(kind: Any) -> None:
     series = make_series(20)
-    model = make_model(kind, dropout=0.1, scheduled_sampling=ScheduledSampling.linear(3))
+    options = {"dropout": 0.1} if kind in RECURRENT else {}
+    model = make_model(kind, **options, scheduled_sampling=ScheduledSampling.linear(3))
     forecast = model.fit(series[:14]).predict(n=5)
     assert Grid.from_series(forecast) == GRID
     assert forecast.time_index.equals(series.time_index[14:19])
@@ -102,7 +108,7 @@ def test_a_saved_model_and_its_file_without_torch_forecast_the_same(kind: Any) -
     other = make_model(kind)
     other.load_weights("model.pt")
     np.testing.assert_array_equal(other.predict(n=4, series=series).values(), forecast.values())
-    model.to_onnx("model.onnx")
+    model.to_onnx("model.onnx", horizon=None if kind in RECURRENT else 4)
     session = onnxruntime.InferenceSession("model.onnx")
     without_torch = run_onnx_prediction(4, session, series, verbose=False)
     np.testing.assert_allclose(without_torch.values(), forecast.values(), rtol=0, atol=1e-5)
@@ -113,11 +119,12 @@ def test_gates_are_measured_where_there_is_an_st_lstm_or_a_mim_block() -> None:
     saturation = gate_saturation(make_model(PredRNNModel).fit(series), series)
     assert saturation.gates == ("f", "f")
     assert saturation.shares.notna().all(axis=None)
-    with pytest.raises(TypeError, match="gates can be measured, got a ConvLSTMModel"):
-        gate_saturation(make_model(ConvLSTMModel).fit(series), series)
+    for kind in (ConvLSTMModel, STResNetModel):
+        with pytest.raises(TypeError, match=f"gates can be measured, got a {kind.__name__}"):
+            gate_saturation(make_model(kind).fit(series), series)
 
 
-@pytest.mark.parametrize("kind", [*MODELS, MIMModel])
+@pytest.mark.parametrize("kind", [*RECURRENT, MIMModel])
 def test_options_out_of_range_are_refused(kind: Any) -> None:
     least = "two layers" if kind in (PredRNNPlusPlusModel, MIMModel) else "one layer"
     with pytest.raises(ValueError, match=f"`hidden_channels` must give at least {least}"):
