@@ -1,7 +1,7 @@
 """Experiments: several models with one budget, each of which goes on where it was stopped.
 
 A model lies in a folder of its own in that of the run: its checkpoints, where its figures come from
-(`run.json`), its loss (`loss.csv`) and, once it was tested, its errors (`errors.csv`). Given again,
+(`run.json`), its loss (`loss.csv`) and, once it was tested, its errors. Given again,
 the same command finds what is done, says so, and does the rest.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from darts import TimeSeries
 from darts.models.forecasting.forecasting_model import GlobalForecastingModel
@@ -22,7 +24,15 @@ from darts_mim.protocols import Protocol
 
 from common import LossLog, Run, in_words, one_cycle, option_name, show
 from published import Published
-from records import begin_or_resume, read_losses, rounded, write_whole
+from records import (
+    as_figures,
+    begin_or_resume,
+    read_losses,
+    rounded,
+    write_array,
+    write_whole,
+)
+from tables import as_markdown
 
 CHUNK = 40  # series that are forecast between two lines of progress
 
@@ -125,38 +135,67 @@ def train(
         model = make()  # empties the folder
         begin_or_resume(folder, run.record)
     fit(model)
+    parameters = sum(each.numel() for each in model.model.parameters())
+    write_whole(folder / "size.json", json.dumps({"parameters": parameters}))
     return model
 
 
-def test_errors(
-    run: Run, name: str, evaluate: Callable[[], pd.DataFrame]
-) -> pd.DataFrame:
-    """Return a model's table of errors, computed once and kept in its folder."""
-    folder = run.output / option_name(name)
-    if not (folder / "errors.csv").exists():
-        write_whole(folder / "errors.csv", evaluate().to_csv())
-    # read back, so that figures are the same whether they were computed now or earlier
-    return _read_errors(folder)
+def keep_errors(
+    run: Run,
+    name: str,
+    rules: Protocol,
+    evaluate: Callable[[Protocol], npt.ArrayLike],
+) -> None:
+    """Compute a model's errors and keep them in its folder, where they are not kept already.
+
+    Parameters
+    ----------
+    run
+        Gives the folder.
+    name
+        Name of the model.
+    rules
+        What to compute.
+    evaluate
+        Computes by them the errors of F forecasts of T frames, (F, T, metrics).
+    """
+    path = _errors_path(run, name, rules)
+    if not path.exists():
+        write_array(path, np.asarray(evaluate(rules), dtype=np.float64))
 
 
-def _read_errors(folder: Path) -> pd.DataFrame:
-    table = pd.read_csv(folder / "errors.csv", index_col=0)
-    table.index = pd.Index(
-        [*range(1, len(table)), "mean"], name=table.index.name
-    )
-    return table
+def _errors_path(run: Run, name: str, rules: Protocol) -> Path:
+    return run.output / option_name(name) / f"errors_{rules.name}.npy"
 
 
-def all_tables(run: Run, names: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """Return the tables of all models that were tested, by this command or an earlier one."""
-    tested = [
-        name
-        for name in names
-        if (run.output / option_name(name) / "errors.csv").exists()
-    ]
-    return {
-        name: _read_errors(run.output / option_name(name)) for name in tested
-    }
+def all_tables(
+    run: Run,
+    names: Iterable[str],
+    rules: Protocol,
+    chosen: Sequence[int] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of all models that were tested, by this command or an earlier one.
+
+    Parameters
+    ----------
+    run
+        Gives the folder.
+    names
+        Names of the models, in the order of the tables.
+    rules
+        What the errors were computed by.
+    chosen
+        Numbers of the forecasts that count, by default all.
+    """
+    tables = {}
+    for name in names:
+        path = _errors_path(run, name, rules)
+        if path.exists():
+            errors = np.load(path)
+            tables[name] = rules.table(
+                list(errors if chosen is None else errors[list(chosen)])
+            )
+    return tables
 
 
 def score_in_parts(
@@ -165,7 +204,7 @@ def score_in_parts(
     test: Sequence[TimeSeries],
     context: int,
     rules: Protocol,
-) -> pd.DataFrame:
+) -> npt.NDArray[Any]:
     """Backtest a model on clips, some at a time, and say how far it is.
 
     Parameters
@@ -183,8 +222,8 @@ def score_in_parts(
 
     Returns
     -------
-    pandas.DataFrame
-        The protocol's table: a row for each frame of the horizon, and their mean.
+    numpy.ndarray
+        Errors of each clip, (F, T, metrics).
     """
     errors: list[Any] = []
     started = said = time.monotonic()
@@ -205,7 +244,7 @@ def score_in_parts(
                 f"{name}: forecast {len(errors)} of {len(test)} clips, {in_words(rest)} left",
                 flush=True,
             )
-    return rules.table(errors)
+    return np.stack(errors)
 
 
 # --- what a run leaves behind -----------------------------------------------------------------
@@ -215,45 +254,48 @@ def report(
     run: Run,
     tables: Mapping[str, pd.DataFrame],
     published: Published | None,
+    *,
+    subset: str = "",
 ) -> None:
     """Print the errors of models, and write them with where they come from.
 
     ``results.json`` holds for each model its figures and its own record: models may be trained one
-    by one. ``errors.csv`` has them by frame, ``table.md`` beside the published ones.
+    by one. ``errors.csv`` has them by frame, ``table.md`` beside the published ones. Those of a
+    subset are called ``errors_SUBSET.csv`` and so on.
 
     Parameters
     ----------
     run
         Gives folder and record.
     tables
-        For each model's name its table of errors, see ``score_in_parts``.
+        For each model's name its table of errors, see ``all_tables``.
     published
         What was published, where there is something.
+    subset
+        Name of the part of the test that was chosen.
     """
     means = pd.DataFrame(
         {name: table.loc["mean"] for name, table in tables.items()}
     ).T
+    if subset:
+        print(f"{subset}:")
     print(means.map("{:.4g}".format))
+    ending = f"_{subset}" if subset else ""
     errors = pd.concat(tables, axis=1).swaplevel(axis=1)[list(means)]
-    write_whole(run.output / "errors.csv", errors.map(rounded).to_csv())
-    write_whole(run.output / "table.md", _as_markdown(tables, means, published))
+    write_whole(
+        run.output / f"errors{ending}.csv", errors.map(rounded).to_csv()
+    )
+    write_whole(
+        run.output / f"table{ending}.md",
+        as_markdown(tables, means, published),
+    )
     results = {
         **run.record,
-        "training": {
-            name: record
-            for name in tables
-            if (record := _training_record(run.output / option_name(name)))
-        },
-        "figures": {
-            name: {
-                str(frame): row.map(rounded).to_dict()
-                for frame, row in table.iterrows()
-            }
-            for name, table in tables.items()
-        },
+        "training": _training_records(run, tables),
+        "figures": as_figures(tables),
     }
     write_whole(
-        run.output / "results.json",
+        run.output / f"results{ending}.json",
         json.dumps(results, indent=1, allow_nan=False),
     )
 
@@ -271,6 +313,15 @@ def draw_curves(
     show(path, f"{metric} of each frame of the forecast, by model")
 
 
+def _training_records(
+    run: Run, names: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    records = {
+        name: _training_record(run.output / option_name(name)) for name in names
+    }
+    return {name: record for name, record in records.items() if record}
+
+
 def _training_record(folder: Path) -> dict[str, Any] | None:
     """Return where a trained model's figures come from, ``None`` for one that was not trained."""
     kept = folder / "run.json"
@@ -284,30 +335,5 @@ def _training_record(folder: Path) -> dict[str, Any] | None:
         "seconds": float(losses["seconds"].max()),
         "steps": int(losses["step"].max()),
         "last_loss": float(losses["loss"].iloc[-1]),
+        **json.loads((folder / "size.json").read_text()),
     }
-
-
-def _as_markdown(
-    tables: Mapping[str, pd.DataFrame],
-    means: pd.DataFrame,
-    published: Published | None,
-) -> str:
-    """Return the tables of a run: means, the published ones, and each metric by frame."""
-    parts = [_lines(means)]
-    if published is not None:
-        origin = f"Published ({published.source}; {published.setting}):"
-        parts += [origin, _lines(published.figures)]
-    for metric in means:
-        columns = {name: table[metric] for name, table in tables.items()}
-        parts += [f"{metric} by frame:", _lines(pd.DataFrame(columns).T)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _lines(table: pd.DataFrame) -> str:
-    """Return a table as Markdown."""
-    rows = [["model", *map(str, table)], ["---"] * (1 + table.shape[1])]
-    rows += [
-        [str(name), *(f"{value:.4g}" for value in row)]
-        for name, row in zip(table.index, table.to_numpy(), strict=True)
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

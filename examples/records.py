@@ -8,11 +8,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -48,18 +50,25 @@ def report(
     print(means.map("{:.4g}".format))
     errors = pd.concat(tables, axis=1).swaplevel(axis=1)[list(means)]
     write_whole(folder / "errors.csv", errors.map(rounded).to_csv())
-    figures = {
+    figures = as_figures(tables)
+    seconds = float(read_losses(folder / "loss.csv")["seconds"].max())
+    results = {**record, "training_seconds": seconds, "figures": figures}
+    write_whole(
+        folder / "results.json", json.dumps(results, indent=1, allow_nan=False)
+    )
+
+
+def as_figures(
+    tables: Mapping[str, pd.DataFrame],
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return tables as nested dictionaries for JSON: by model, frame and metric."""
+    return {
         name: {
             str(frame): row.map(rounded).to_dict()
             for frame, row in table.iterrows()
         }
         for name, table in tables.items()
     }
-    seconds = float(read_losses(folder / "loss.csv")["seconds"].max())
-    results = {**record, "training_seconds": seconds, "figures": figures}
-    write_whole(
-        folder / "results.json", json.dumps(results, indent=1, allow_nan=False)
-    )
 
 
 def describe_run(seed: int, packages: Sequence[str] = ()) -> dict[str, Any]:
@@ -110,9 +119,23 @@ def read_losses(path: Path) -> pd.DataFrame:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that it appears whole or not at all."""
+    _write(path, lambda part: part.write_text(text))
+
+
+def write_array(path: Path, values: npt.NDArray[Any]) -> None:
+    """Write an array as ``.npy`` so that it appears whole or not at all."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.save(file, values)
+
+    _write(path, write)
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
+    write(part)
     part.replace(path)
 
 

@@ -94,6 +94,14 @@ def write_flows(folder: Path) -> Path:
         {
             "date": [f"{day.day}-{day.month}-{day.year}" for day in days],
             "day": days.dayofweek,
+            "maximum temperature": 45 + np.arange(len(days)) % 5,
+            "minimum temperature": 30 + np.arange(len(days)) % 5,
+            "average temperature": 37.5 + np.arange(len(days)) % 5,
+            "precipitation": [
+                "T" if day % 6 == 0 else "0.0" for day in days.day
+            ],
+            "snow fall": 0.0,
+            "snow depth": 0,
             "holiday": (days == days[14]).astype(int),
         }
     )

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -38,7 +39,6 @@ def check_results(
     assert {"command", "commit", "device", "threads", "versions", "preset"} <= set(results)
     assert str(folder) not in results["command"]
     assert results.get("data") == data
-    assert results["training_seconds"] > 0
     figures = results["figures"]
     assert set(figures) == models
     for rows in figures.values():
@@ -46,8 +46,24 @@ def check_results(
     errors = pd.read_csv(folder / "errors.csv", header=[0, 1], index_col=0)
     for metric, error in figures["MIM"]["mean"].items():
         assert errors[metric, "MIM"]["mean"] == error
-    assert len(pd.read_csv(folder / "loss.csv")) > 0
+    check_training(folder, results)
     return figures
+
+
+def check_training(folder: Path, results: dict[str, Any]) -> None:
+    """Check that each model that was trained says how long and how large it is."""
+    if "training" not in results:
+        assert results["training_seconds"] > 0
+        assert len(pd.read_csv(folder / "loss.csv")) > 0
+        return
+    for name, record in results["training"].items():
+        assert record["seconds"] > 0
+        assert record["parameters"] > 1000
+        assert record["steps"] == results["preset"]["steps"]
+        losses = pd.read_csv(folder / name.lower() / "loss.csv")
+        assert losses["loss"].iloc[-1] == record["last_loss"]
+    table = (folder / "table.md").read_text()
+    assert all(f"\n| {name} | " in table for name in results["figures"])
 
 
 def check_pictures(printed: str, *names: str) -> None:
@@ -74,56 +90,106 @@ def test_the_demo_runs_and_writes_its_figures_and_pictures(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_moving_mnist_runs_and_a_second_call_goes_on_from_the_last_checkpoint(
+def test_moving_mnist_trains_each_model_once(tmp_path: Path) -> None:
+    options = ("--digits", "bundled", "--output", str(tmp_path), "--seed", "3")
+    printed = run("moving_mnist.py", *options, "--models", "convlstm")
+    assert re.search(r"ConvLSTM: step 12 of 24, loss [\d.]+, \d+ s left", printed)
+    record = json.loads((tmp_path / "results.json").read_text())["training"]["ConvLSTM"]
+    losses = (tmp_path / "convlstm" / "loss.csv").read_text()
+
+    printed = run("moving_mnist.py", *options)
+    assert "ConvLSTM: going on from the last checkpoint, step 24" in printed
+    names = ("mse_by_frame.png", "ssim_by_frame.png", "strip.png", "forecast.gif")
+    check_pictures(printed, *names)
+    check_results(tmp_path, {"MIM", "ConvLSTM", "persistence"}, horizon=10, data="bundled")
+    assert "| PredRNN | 56.8 | 126.1 | 0.867 |" in (tmp_path / "table.md").read_text()
+    again = json.loads((tmp_path / "results.json").read_text())["training"]["ConvLSTM"]
+    assert again == record
+    assert (tmp_path / "convlstm" / "loss.csv").read_text() == losses
+
+    with pytest.raises(AssertionError, match="holds a run of seed 3, not 4: give another --output"):
+        run("moving_mnist.py", *options[:-1], "4")
+    with pytest.raises(AssertionError, match="dataset constant, not accelerated"):
+        run("moving_mnist.py", *options, "--dataset", "accelerated")
+
+
+@pytest.mark.slow
+def test_an_experiment_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
     tmp_path: Path,
 ) -> None:
-    arguments = ("--digits", "bundled", "--output", str(tmp_path), "--seed", "3")
-    printed = run("moving_mnist.py", *arguments)
-    check_pictures(printed, "error_curve.png", "strip.png", "forecast.gif")
-    models = {"MIM", "NLinear", "persistence"}
-    figures = check_results(tmp_path, models, horizon=10, data="bundled")
-    losses = (tmp_path / "loss.csv").read_text()
-
-    (tmp_path / "results.json").unlink()
-    assert "going on from the last checkpoint" in run("moving_mnist.py", *arguments)
-    assert check_results(tmp_path, models, horizon=10, data="bundled") == figures
-    with pytest.raises(AssertionError, match="holds a run of seed 3, not 4: give another --output"):
-        run("moving_mnist.py", *arguments[:-1], "4")
-    assert (tmp_path / "loss.csv").read_text() == losses
+    options = ("--digits", "bundled", "--seed", "3", "--models", "convlstm")
+    run("moving_mnist.py", *options, "--output", str(tmp_path / "whole"))
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-u", str(EXAMPLES / "moving_mnist.py"), "--preset", "smoke"]
+    with subprocess.Popen(
+        [*command, *options, "--output", str(killed)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        for line in process.stdout or ():
+            if "step 24 of 24" in line:  # before the checkpoint of the second epoch
+                process.kill()
+    assert not (killed / "results.json").exists()
+    printed = run("moving_mnist.py", *options, "--output", str(killed))
+    assert "ConvLSTM: going on from the last checkpoint, step" in printed
+    results = [
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed")
+    ]
+    assert results[0]["figures"] == results[1]["figures"]
 
 
 @pytest.mark.slow
-def test_moving_mnist_reads_mnist(tmp_path: Path, shared_data: Path) -> None:
-    digits = str(shared_data / "mnist")
-    run("moving_mnist.py", "--digits", digits, "--output", str(tmp_path), "--seed", "3")
-    models = {"MIM", "NLinear", "persistence"}
-    check_results(tmp_path, models, horizon=10, data="path/to/mnist")
+def test_moving_mnist_reads_mnist_and_accelerates(tmp_path: Path, shared_data: Path) -> None:
+    digits = ("--digits", str(shared_data / "mnist"), "--dataset", "accelerated")
+    options = ("--output", str(tmp_path), "--seed", "3", "--models", "mim")
+    run("moving_mnist.py", *digits, *options)
+    check_results(tmp_path, {"MIM", "persistence"}, horizon=10, data="path/to/mnist")
+    assert "Published" not in (tmp_path / "table.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["stand-in", "weizmann"])
-def test_human_actions_runs_on_clips_of_other_people(
-    tmp_path: Path, request: pytest.FixtureRequest, data: str
+@pytest.mark.parametrize(
+    ("dataset", "data"), [("weizmann", "stand-in"), ("weizmann", "weizmann"), ("kth", "kth")]
+)
+def test_kth_tests_on_other_people_and_on_windows_of_two_kinds(
+    tmp_path: Path, request: pytest.FixtureRequest, dataset: str, data: str
 ) -> None:
     given, said = find(request, data)
-    printed = run("human_actions.py", "--data", given, "--output", str(tmp_path), "--seed", "3")
-    check_results(tmp_path, {"MIM", "persistence", "mean"}, horizon=20, data=said)
-    check_pictures(printed, "error_curve.png", "strip.png", "forecast.gif")
-    assert ("test: daria, denis" if data == "weizmann" else "test: ada, ben") in printed
+    options = ("--dataset", dataset, "--data", given, "--output", str(tmp_path), "--seed", "3")
+    printed = run("kth.py", *options, "--models", "mim")
+    figures = check_results(tmp_path, {"MIM", "persistence"}, horizon=20, data=said)
+    assert set(figures["MIM"]["mean"]) == {"PSNR", "SSIM"}
+    names = ("psnr_by_frame.png", "ssim_by_frame.png", "gates.png", "strip.png", "forecast.gif")
+    check_pictures(printed, *names)
+    assert "MIM keeps more than 0.9 of its memory, by layer:" in printed
+    for subset in ("stationary", "nonstationary"):
+        table = pd.read_csv(tmp_path / f"errors_{subset}.csv", header=[0, 1], index_col=0)
+        assert table["SSIM", "MIM"]["mean"] <= 1.0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["stand-in", "nyc_taxi_bike/NYTaxi"])
-def test_traffic_flow_compares_with_the_average_of_the_week(
-    tmp_path: Path, request: pytest.FixtureRequest, data: str
+@pytest.mark.parametrize(
+    ("dataset", "data"),
+    [
+        ("nyc-taxi", "stand-in"),
+        ("nyc-taxi", "nyc_taxi_bike/NYTaxi"),
+        ("taxinyc", "taxinyc_h5"),
+    ],
+)
+def test_taxibj_compares_with_the_average_of_the_week(
+    tmp_path: Path, request: pytest.FixtureRequest, dataset: str, data: str
 ) -> None:
     given, said = find(request, data)
-    printed = run("traffic_flow.py", "--data", given, "--output", str(tmp_path), "--seed", "3")
-    simple = {"persistence", "last week", "historical average", "average, shifted"}
-    models = {"MIM", *simple}
-    figures = check_results(tmp_path, models, horizon=4, data=said)
+    options = ("--dataset", dataset, "--data", given, "--output", str(tmp_path), "--seed", "3")
+    printed = run("taxibj.py", *options)
+    simple = {"persistence", "last week", "historical average"}
+    figures = check_results(tmp_path, {"MIM", "ST-ResNet", *simple}, horizon=4, data=said)
     assert set(figures["MIM"]["mean"]) == {"MSE", "MAE", "RMSE"}
-    check_pictures(printed, "error_curve.png", "strip.png", "forecast.gif")
+    assert (
+        "| ST-ResNet | 0.688 | 0.939 | 1.13 | 1.288 |" in (tmp_path / "table_scaled.md").read_text()
+    )
+    check_pictures(printed, "rmse_by_frame.png", "strip.png", "forecast.gif")
 
 
 @pytest.mark.slow
@@ -169,7 +235,8 @@ def test_a_network_of_ones_own_stands_beside_mim(tmp_path: Path) -> None:
     ("script", "remedies"),
     [
         ("moving_mnist.py", ["--digits PATH", "holds mnist", "--digits bundled"]),
-        ("human_actions.py", ["--data PATH", "holds weizmann", "--data stand-in"]),
+        ("kth.py", ["--data PATH", "holds kth", "--data stand-in"]),
+        ("taxibj.py", ["--data PATH", "holds taxibj", "--data stand-in"]),
     ],
 )
 def test_without_data_a_script_says_where_it_looked_and_what_to_do(

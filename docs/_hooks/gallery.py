@@ -53,6 +53,8 @@ class Example:
         Where its real data lie in the folder of data; `None` where it needs none.
     without
         What it is told where they are not there.
+    options
+        What it is told besides the preset.
     said_with, said_without
         What the page says it ran on.
     """
@@ -61,6 +63,7 @@ class Example:
     thumbnail: str
     data: str | None = None
     without: tuple[str, ...] = ("--data", "stand-in")
+    options: tuple[str, ...] = ()
     said_with: str = "on the real data"
     said_without: str = (
         "on a **stand-in** that the script writes itself, because the real data were not there: "
@@ -82,7 +85,7 @@ class Example:
     def arguments(self) -> list[str]:
         """What the build tells it, besides where to write."""
         is_lacking = self.data is not None and not self.has_data
-        return ["--preset", "smoke", *(self.without if is_lacking else ())]
+        return ["--preset", "smoke", *self.options, *(self.without if is_lacking else ())]
 
 
 EXAMPLES = (
@@ -95,8 +98,20 @@ EXAMPLES = (
         said_without="on the handwritten digits that come with scikit-learn, because MNIST was not "
         "there",
     ),
-    Example("human_actions", thumbnail="forecast.gif", data="weizmann"),
-    Example("traffic_flow", thumbnail="forecast.gif", data="nyc_taxi_bike/NYTaxi"),
+    Example(
+        "kth",
+        thumbnail="forecast.gif",
+        data="weizmann",
+        options=("--dataset", "weizmann"),
+        said_with="on the clips of the Weizmann actions",
+    ),
+    Example(
+        "taxibj",
+        thumbnail="forecast.gif",
+        data="nyc_taxi_bike/NYTaxi",
+        options=("--dataset", "nyc-taxi"),
+        said_with="on taxis of New York",
+    ),
     Example("sea_surface_temperature", thumbnail="strip.png", data="sst/sst.mnmean.nc"),
     Example("multivariate", thumbnail="forecast.png"),
     Example("custom_network", thumbnail="strip.png"),
