@@ -8,7 +8,7 @@
 #     python examples/kth.py --preset cpu --dataset weizmann --data path/to/weizmann
 #
 # - `--dataset kth` reads the clips of KTH: people 1 to 16 are the training, 17 to 25 the test. A
-#   warning says which are not there. `weizmann` reads those of the Weizmann actions, named
+#   warning says which clips are not there. `weizmann` reads those of the Weizmann actions, named
 #   `<action>/<person>_<action>.avi` (Gorelick et al., PAMI 2007): a smaller set like it, whose
 #   first two people by name are the test. `--data` is the folder, or `stand-in`, which writes clips
 #   of drawn figures, named like these, and reads them.
@@ -133,34 +133,39 @@ from darts_mim.datasets import SeriesWindows, load_kth, split_by_nonstationarity
 import stand_ins
 
 
+def read_kth(folder):
+    """Return the clips of KTH that are there, with the people that they show."""
+    clips = load_kth(
+        folder,
+        "all",
+        size=run.preset.size,
+        cache=run.output / "frames",
+        missing="skip",
+    )
+    return clips, [clip.metadata["kth"]["person"] for clip in clips]
+
+
 def read_named(folder):
-    """Return the clips of the training and those of the test, named by action and person."""
+    """Return clips that are named by person and action, with the people that they show."""
     paths = sorted(folder.glob("*/*.avi"))
-    people = sorted({path.name.split("_")[0] for path in paths})
-    parts = [], []
-    for path in paths:
-        is_test = path.name.split("_")[0] in people[:2]
-        parts[is_test].append(read_video(path, size=run.preset.size, grey=True))
-    print(f"{len(paths)} clips; people of the test: {', '.join(people[:2])}")
-    return parts
+    clips = read_video(paths, size=run.preset.size, grey=True)
+    return clips, [path.name.split("_")[0] for path in paths]
 
 
 folder = run.find_data(run.dataset)
 if folder is not None and run.dataset == "kth":
-    train_clips, test_clips = (
-        load_kth(
-            folder,
-            split,
-            size=run.preset.size,
-            cache=run.output / "frames",
-            missing="skip",
-        )
-        for split in ("train", "test")
-    )
+    clips, shown = read_kth(folder)
+    # where no one of the test is there, the last one is
+    testers = [one for one in set(shown) if one > 16] or [max(shown)]
 else:
-    train_clips, test_clips = read_named(
+    clips, shown = read_named(
         folder or stand_ins.write_clips(run.output / "stand-in")
     )
+    testers = sorted(set(shown))[:2]
+people = list(zip(clips, shown, strict=True))
+train_clips = [clip for clip, person in people if person not in testers]
+test_clips = [clip for clip, person in people if person in testers]
+print(f"people of the test: {', '.join(map(str, sorted(testers)))}")
 print(Grid.from_series(train_clips[0]))
 
 # %% [markdown]
