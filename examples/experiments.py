@@ -32,7 +32,7 @@ from records import (
     write_array,
     write_whole,
 )
-from tables import as_markdown
+from tables import as_markdown, means_of
 
 CHUNK = 40  # series that are forecast between two lines of progress
 
@@ -274,9 +274,7 @@ def report(
     subset
         Name of the part of the test that was chosen.
     """
-    means = pd.DataFrame(
-        {name: table.loc["mean"] for name, table in tables.items()}
-    ).T
+    means = means_of(tables)
     if subset:
         print(f"{subset}:")
     print(means.map("{:.4g}".format))
@@ -286,11 +284,11 @@ def report(
         run.output / f"errors{ending}.csv", errors.map(rounded).to_csv()
     )
     write_whole(
-        run.output / f"table{ending}.md",
-        as_markdown(tables, means, published),
+        run.output / f"table{ending}.md", as_markdown(tables, published)
     )
     results = {
         **run.record,
+        "published": None if published is None else published.name,
         "training": _training_records(run, tables),
         "figures": as_figures(tables),
     }

@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 
 from common import in_words
+from published import PUBLISHED
 from records import write_whole
-from tables import as_lines
+from tables import as_lines, as_markdown, means_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-KEPT = ("results*.json", "table*.md", "errors*.csv", "*.png", "*.gif")
+KEPT = ("results*.json", "errors*.csv", "*.png", "*.gif")
 _SEED = re.compile(r"_seed\d+$")
 
 
@@ -65,14 +66,16 @@ def origin(record: Mapping[str, Any]) -> str:
     )
 
 
+def tables_of(record: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Return the table of each model: a row for each frame and one for their mean."""
+    return {
+        name: pd.DataFrame(rows).T for name, rows in record["figures"].items()
+    }
+
+
 def spread(records: Iterable[Mapping[str, Any]]) -> str:
     """Return the mean of each figure over runs of several seeds, and its standard deviation."""
-    means = [
-        pd.DataFrame(
-            {name: rows["mean"] for name, rows in record["figures"].items()}
-        ).T
-        for record in records
-    ]
+    means = [means_of(tables_of(record)) for record in records]
     values = np.stack([each.loc[means[0].index] for each in means])
     centre, deviation = values.mean(axis=0), values.std(axis=0, ddof=1)
     cells = [
@@ -87,9 +90,15 @@ def make_tables() -> dict[Path, str]:
     """Return what every record under `docs/results/` says in tables, by the path of its file."""
     made: dict[Path, str] = {}
     by_run: dict[Path, list[dict[str, Any]]] = {}
-    for path in sorted(RESULTS.glob("*/results.json")):
+    for path in sorted(RESULTS.glob("*/results*.json")):
         record = json.loads(path.read_text())
-        if "training" in record:
+        if "training" not in record:
+            continue  # of one model alone, without a table of its own
+        ending = path.stem.removeprefix("results")
+        made[path.with_name(f"table{ending}.md")] = as_markdown(
+            tables_of(record), PUBLISHED.get(record["published"])
+        )
+        if not ending:
             made[path.with_name("origin.md")] = origin(record)
             run = path.parent.with_name(_SEED.sub("", path.parent.name))
             by_run.setdefault(run, []).append(record)

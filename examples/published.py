@@ -19,6 +19,8 @@ class Published:
 
     Attributes
     ----------
+    name
+        What records of runs call it.
     source
         Paper and table.
     setting
@@ -27,12 +29,14 @@ class Published:
         A row for each model, a column for each figure.
     """
 
+    name: str
     source: str
     setting: str
     figures: pd.DataFrame
 
 
 MOVING_MNIST = Published(
+    name="moving-mnist",
     source=f"{MIM_PAPER}, tables 1 and 2",
     setting=(
         "10 frames to 10; four layers of 64 channels, 100,000 steps of batch 8; the benchmark's "
@@ -57,6 +61,7 @@ MOVING_MNIST = Published(
 )
 
 KTH = Published(
+    name="kth",
     source=f"{MIM_PAPER}, table 4",
     setting=(
         "trained on 10 frames to 10, tested on 10 to 20, 128 by 128 pixels; people 1 to 16 for "
@@ -77,6 +82,7 @@ KTH = Published(
 )
 
 TAXIBJ = Published(
+    name="taxibj",
     source=f"{MIM_PAPER}, the table of TaxiBJ",
     setting="4 frames to 4; the scale of the squared error is not stated.",
     figures=pd.DataFrame(
@@ -90,3 +96,5 @@ TAXIBJ = Published(
         index=["MSE, frame 1", "MSE, frame 2", "MSE, frame 3", "MSE, frame 4"],
     ).T,
 )
+
+PUBLISHED = {table.name: table for table in (MOVING_MNIST, KTH, TAXIBJ)}

@@ -9,12 +9,18 @@ import pandas as pd
 from published import Published
 
 
+def means_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the errors of each model, averaged over the frames: a row for each."""
+    return pd.DataFrame(
+        {name: table.loc["mean"] for name, table in tables.items()}
+    ).T
+
+
 def as_markdown(
-    tables: Mapping[str, pd.DataFrame],
-    means: pd.DataFrame,
-    published: Published | None,
+    tables: Mapping[str, pd.DataFrame], published: Published | None
 ) -> str:
     """Return the tables of a run: means, the published ones, and each metric by frame."""
+    means = means_of(tables)
     parts = [as_lines(means)]
     if published is not None:
         origin = f"Published ({published.source}; {published.setting}):"
