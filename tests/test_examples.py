@@ -90,53 +90,44 @@ def test_the_demo_runs_and_writes_its_figures_and_pictures(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_moving_mnist_trains_each_model_once(tmp_path: Path) -> None:
-    options = ("--digits", "bundled", "--output", str(tmp_path), "--seed", "3")
-    printed = run("moving_mnist.py", *options, "--models", "convlstm")
-    assert re.search(r"ConvLSTM: step 12 of 24, loss [\d.]+, \d+ s left", printed)
-    record = json.loads((tmp_path / "results.json").read_text())["training"]["ConvLSTM"]
-    losses = (tmp_path / "convlstm" / "loss.csv").read_text()
-
-    printed = run("moving_mnist.py", *options)
-    assert "ConvLSTM: going on from the last checkpoint, step 24" in printed
-    names = ("mse_by_frame.png", "ssim_by_frame.png", "strip.png", "forecast.gif")
-    check_pictures(printed, *names)
-    check_results(tmp_path, {"MIM", "ConvLSTM", "persistence"}, horizon=10, data="bundled")
-    assert "| PredRNN | 56.8 | 126.1 | 0.867 |" in (tmp_path / "table.md").read_text()
-    again = json.loads((tmp_path / "results.json").read_text())["training"]["ConvLSTM"]
-    assert again == record
-    assert (tmp_path / "convlstm" / "loss.csv").read_text() == losses
-
-    with pytest.raises(AssertionError, match="holds a run of seed 3, not 4: give another --output"):
-        run("moving_mnist.py", *options[:-1], "4")
-    with pytest.raises(AssertionError, match="dataset constant, not accelerated"):
-        run("moving_mnist.py", *options, "--dataset", "accelerated")
-
-
-@pytest.mark.slow
-def test_an_experiment_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
+def test_moving_mnist_goes_on_where_it_was_killed_and_ends_as_if_it_had_not_been(
     tmp_path: Path,
 ) -> None:
-    options = ("--digits", "bundled", "--seed", "3", "--models", "convlstm")
-    run("moving_mnist.py", *options, "--output", str(tmp_path / "whole"))
-    killed = tmp_path / "killed"
-    command = [sys.executable, "-u", str(EXAMPLES / "moving_mnist.py"), "--preset", "smoke"]
-    with subprocess.Popen(
-        [*command, *options, "--output", str(killed)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        for line in process.stdout or ():
-            if "step 24 of 24" in line:  # before the checkpoint of the second epoch
-                process.kill()
+    options = ("--digits", "bundled", "--seed", "3")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    printed = run("moving_mnist.py", *options, "--output", str(whole))
+    names = ("mse_by_frame.png", "ssim_by_frame.png", "strip.png", "forecast.gif")
+    check_pictures(printed, *names)
+    models = {"MIM", "ConvLSTM", "persistence"}
+    figures = check_results(whole, models, horizon=10, data="bundled")
+    assert "| PredRNN | 56.8 | 126.1 | 0.867 |" in (whole / "table.md").read_text()
+
+    options += ("--output", str(killed))
+    kill_at(r"ConvLSTM: step 12 of 24, loss [\d.]+, \d+ s left", "moving_mnist.py", *options)
     assert not (killed / "results.json").exists()
-    printed = run("moving_mnist.py", *options, "--output", str(killed))
-    assert "ConvLSTM: going on from the last checkpoint, step" in printed
-    results = [
-        json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed")
-    ]
-    assert results[0]["figures"] == results[1]["figures"]
+    printed = run("moving_mnist.py", *options, "--models", "convlstm")
+    assert "ConvLSTM: step 24 of 24" in printed
+    printed = run("moving_mnist.py", *options, "--models", "mim")
+    assert (
+        "MIM: going on from the last checkpoint, step 24" in printed
+    )  # and it is not trained again
+    assert "MIM: step" not in printed
+    assert check_results(killed, models, horizon=10, data="bundled") == figures
+
+    with pytest.raises(AssertionError, match="holds a run of seed 3, not 4: give another --output"):
+        run("moving_mnist.py", *options, "--seed", "4")
+
+
+def kill_at(line: str, script: str, *arguments: str) -> None:
+    """Start a script, and kill it when it prints a line."""
+    command = [sys.executable, "-u", str(EXAMPLES / script), "--preset", "smoke", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        for printed in process.stdout or ():
+            if re.match(line, printed):
+                process.kill()
+    assert process.returncode == -9
 
 
 @pytest.mark.slow

@@ -37,13 +37,13 @@ def make_frames(length: int, seed: int) -> np.ndarray:
 
 
 def train(likelihood: TorchLikelihood) -> MIMModel:
-    epochs, steps = 1, -(-(N_TRAIN - CONTEXT - HORIZON + 1) // 32)
+    epochs, steps = 1, -(-(N_TRAIN - CONTEXT - HORIZON + 1) // 64)
     return MIMModel(
         CONTEXT,
         HORIZON,
         hidden_channels=(16, 16),
         kernel_size=3,
-        batch_size=32,
+        batch_size=64,
         n_epochs=epochs,
         likelihood=likelihood,
         random_state=0,
