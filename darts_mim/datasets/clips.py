@@ -6,6 +6,7 @@ Legend: T time, C channels, H height, W width, N = C*H*W components.
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -105,6 +106,8 @@ class ClipTrainingDataset(TorchTrainingDataset):
         Frames the model sees, at least 1: the first of a clip.
     output_chunk_length
         Frames it forecasts, at least 1: those that follow. What a clip has beyond is left out.
+    output_chunk_shift
+        Frames between the two, as the model has it; left out.
     grid
         Names, coordinates and mask of the frames; by default a plain grid of their shape.
 
@@ -116,10 +119,10 @@ class ClipTrainingDataset(TorchTrainingDataset):
     Raises
     ------
     TypeError
-        If the clips are not of floats.
+        If the clips are not of floats, or a chunk length is no integer.
     ValueError
-        If there is no clip, a chunk length is below 1, or a clip has another shape than the
-        first one or `grid`, too few frames, or values that are not finite.
+        If there is no clip, a chunk length is below 1 or the shift below 0, or a clip has another
+        shape than the first one or `grid`, too few frames, or values that are not finite.
 
     Examples
     --------
@@ -137,21 +140,28 @@ class ClipTrainingDataset(TorchTrainingDataset):
         input_chunk_length: int,
         output_chunk_length: int,
         *,
+        output_chunk_shift: int = 0,
         grid: Grid | None = None,
     ) -> None:
         super().__init__()
-        chunks = {
-            "input_chunk_length": input_chunk_length,
-            "output_chunk_length": output_chunk_length,
+        chunks: dict[str, tuple[Any, int]] = {
+            "input_chunk_length": (input_chunk_length, 1),
+            "output_chunk_length": (output_chunk_length, 1),
+            "output_chunk_shift": (output_chunk_shift, 0),
         }
-        for name, value in chunks.items():
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}; use a positive number")
+        for name, (value, least) in chunks.items():
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise TypeError(f"`{name}` must be an integer, got {value!r}; give a whole number")
+            if value < least:
+                raise ValueError(
+                    f"`{name}` must be at least {least}, got {value}; use a larger number"
+                )
         if len(clips) == 0:
             raise ValueError("`clips` must hold at least one clip, got none; pass more clips")
         self.clips = clips
         self.input_chunk_length = input_chunk_length
         self.output_chunk_length = output_chunk_length
+        self.output_chunk_shift = output_chunk_shift
         self.grid = _grid_of(clips[0]) if grid is None else grid
         self._check_clip(clips[0], 0)
 
@@ -161,13 +171,16 @@ class ClipTrainingDataset(TorchTrainingDataset):
     def __getitem__(self, index: int) -> TorchTrainingSample:
         clip = self.clips[index]
         self._check_clip(clip, index)
-        end = self.input_chunk_length + self.output_chunk_length
         # (T, C, H, W) -> (T, N)
-        values = self.grid.to_components(np.asarray(clip[:end], dtype=np.float32))
+        values = self.grid.to_components(np.asarray(clip[: self._n_frames], dtype=np.float32))
         return TorchTrainingSample(
             past_target=values[: self.input_chunk_length],
-            future_target=values[self.input_chunk_length :],
+            future_target=values[-self.output_chunk_length :],
         )
+
+    @property
+    def _n_frames(self) -> int:
+        return self.input_chunk_length + self.output_chunk_shift + self.output_chunk_length
 
     def _check_clip(self, clip: npt.NDArray[Any], index: int) -> None:
         if not np.issubdtype(clip.dtype, np.floating):
@@ -189,11 +202,12 @@ class ClipTrainingDataset(TorchTrainingDataset):
                 f"`clips` must be finite, got NaN or infinity in clip {index}; fill the gaps "
                 "first, or leave the clip out"
             )
-        needed = self.input_chunk_length + self.output_chunk_length
-        if len(clip) < needed:
+        if len(clip) < self._n_frames:
+            shift = " + output_chunk_shift" if self.output_chunk_shift else ""
             raise ValueError(
-                f"`clips` must have at least input_chunk_length + output_chunk_length = {needed} "
-                f"frames, got {len(clip)} in clip {index}; leave it out or use shorter chunks"
+                f"`clips` must have at least input_chunk_length{shift} + output_chunk_length = "
+                f"{self._n_frames} frames, got {len(clip)} in clip {index}; leave it out or use "
+                "shorter chunks"
             )
 
 

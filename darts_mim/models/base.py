@@ -21,6 +21,7 @@ from darts_mim.grid import METADATA_KEY, Grid
 from darts_mim.models.checks import (
     check_options,
     check_sample,
+    check_shift,
     check_static,
     check_values,
     refuse_unobserved,
@@ -190,6 +191,7 @@ class GridForecastingModel(SavedGridModel, ABC):
         known_layouts = self._covariate_layouts if self.model_created else layouts[0]
         horizon = self.output_chunk_length if self._requires_training else None
         for dataset, layout in zip(datasets, layouts, strict=True):
+            check_shift(dataset, self.output_chunk_shift)
             if len(dataset):
                 check_sample(dataset[0], self.input_chunk_length, horizon)
             _check_layouts(layout, known_layouts)

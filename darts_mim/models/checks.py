@@ -17,6 +17,7 @@ from darts_mim.nn.sampling import ScheduledSampling
 __all__ = [
     "check_options",
     "check_sample",
+    "check_shift",
     "check_static",
     "check_values",
     "checked_sampling",
@@ -128,6 +129,16 @@ def check_sample(
                 f"`{name}` of the data set has {len(array)} frames, but the model is for "
                 f"{expected}; make the data set with the model's chunk lengths"
             )
+
+
+def check_shift(dataset: Any, shift: int) -> None:
+    """Refuse a data set that says that it leaves another gap between the chunks than the model."""
+    got = getattr(dataset, "output_chunk_shift", shift)
+    if got != shift:
+        raise ValueError(
+            f"`output_chunk_shift` of the data set is {got}, but that of the model is {shift}; "
+            f"make the data set with output_chunk_shift={shift}"
+        )
 
 
 def stretches(

@@ -70,7 +70,8 @@ class STResNetModel(GridForecastingModel):
     hidden_channels
         Channels of the residual units.
     residual_units
-        Number of residual units in each branch; 12 in the paper's best network for Beijing.
+        Number of residual units in each branch; 12 in the paper's L12-E for
+        Beijing; its best, L12-E-BN, has batch normalisation besides, which is not here.
     kernel_size
         Side of the square kernels, odd.
     external_units

@@ -95,6 +95,19 @@ def fill_in_time(frames: Tensor, known: Tensor) -> Tensor:
     >>> fill_in_time(values, values > 0).flatten()
     tensor([5., 5., 5., 5., 8.])
     """
+    if torch.compiler.is_compiling():
+        return _fill_both_ways(frames, known)
+    # the few values that come and go: a mask, which stays, leaves nothing to fill
+    values, flags = frames.flatten(2), known.flatten(2)
+    columns = (flags != flags[:, :1]).any(dim=1).any(dim=0).nonzero()[:, 0]
+    if not len(columns):
+        return frames
+    chosen = values.index_select(2, columns), flags.index_select(2, columns)
+    return values.index_copy(2, columns, _fill_both_ways(*chosen)).reshape(frames.shape)
+
+
+def _fill_both_ways(frames: Tensor, known: Tensor) -> Tensor:
+    """Fill from before, and where there is nothing before from behind."""
     for _ in range(2):
         frames, known = _fill_forwards(frames, known)
         frames, known = frames.flip(1), known.flip(1)

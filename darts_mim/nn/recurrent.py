@@ -124,7 +124,9 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         self.in_channels = checked_integer("in_channels", in_channels)
         self.hidden_channels = options["hidden_channels"]
         self.patch_size = options["patch_size"]
-        self.out_channels = checked_integer("out_channels", out_channels or in_channels)
+        self.out_channels = checked_integer(
+            "out_channels", in_channels if out_channels is None else out_channels
+        )
         self.plane_channels = checked_integer("plane_channels", plane_channels, least=0)
         self.scalar_channels = checked_integer("scalar_channels", scalar_channels, least=0)
         self.reads_observed = reads_observed

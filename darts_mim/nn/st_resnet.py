@@ -65,7 +65,8 @@ class STResNetNetwork(nn.Module):
     hidden_channels
         Channels of the residual units.
     residual_units
-        Number of residual units in each branch; 12 in the paper's best network for Beijing.
+        Number of residual units in each branch; 12 in the paper's L12-E for
+        Beijing; its best, L12-E-BN, has batch normalisation besides, which is not here.
     kernel_size
         Side of the square kernels, odd.
     external_units
@@ -140,7 +141,9 @@ class STResNetNetwork(nn.Module):
         self.in_channels = checked_integer("in_channels", in_channels)
         self.height = checked_integer("height", height)
         self.width = checked_integer("width", width)
-        self.out_channels = checked_integer("out_channels", out_channels or in_channels)
+        self.out_channels = checked_integer(
+            "out_channels", in_channels if out_channels is None else out_channels
+        )
         self.plane_channels = checked_integer("plane_channels", plane_channels, least=0)
         self.scalar_channels = checked_integer("scalar_channels", scalar_channels, least=0)
         self.reads_observed = reads_observed

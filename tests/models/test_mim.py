@@ -210,6 +210,22 @@ def test_data_sets_of_ones_own_bring_their_grid() -> None:
     assert series_to_frames(model.predict(n=2, series=make_series())).shape == (2, 2, 5, 6)
 
 
+def test_data_sets_of_clips_leave_the_gap_out_that_the_model_has() -> None:
+    clips = np.stack([make_frames(9, seed) for seed in range(3)])
+    dataset = ClipTrainingDataset(clips, 4, 3, output_chunk_shift=2)
+    expected = dataset.grid.to_components(clips[0, 6:9])
+    np.testing.assert_array_equal(dataset[0].future_target, expected)
+    make_model(output_chunk_shift=2).fit_from_dataset(dataset)
+    with pytest.raises(ValueError, match="of the data set is 2, but that of the model is 0"):
+        make_model().fit_from_dataset(dataset)
+    with pytest.raises(ValueError, match="of the data set is 0, but that of the model is 2"):
+        make_model(output_chunk_shift=2).fit_from_dataset(ClipTrainingDataset(clips, 4, 3))
+    with pytest.raises(ValueError, match=r"\+ output_chunk_shift .* = 10 frames"):
+        ClipTrainingDataset(clips, 4, 3, output_chunk_shift=3)
+    with pytest.raises(TypeError, match="`output_chunk_shift` must be an integer, got '1'"):
+        ClipTrainingDataset(clips, 4, 3, output_chunk_shift="1")  # type: ignore[arg-type]
+
+
 def test_retraining_forecasts_use_a_fresh_model_each_time() -> None:
     series = make_series(length=12)
     forecasts = make_model().historical_forecasts(

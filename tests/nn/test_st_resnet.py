@@ -144,6 +144,11 @@ def test_a_value_that_is_not_known_is_the_last_known_one(length: int) -> None:
         np.testing.assert_array_equal(filled, fill_by_hand(sequence.numpy(), is_known.numpy()))
 
 
+def test_a_mask_that_stays_leaves_nothing_to_fill() -> None:
+    frames, mask = random(B, 7, C, H, W), random(B, 1, C, H, W) < 0.5
+    assert fill_in_time(frames, mask.expand_as(frames)) is frames
+
+
 def test_gradients_equal_finite_differences() -> None:
     network = make_network(
         height=3, width=2, trend_length=4, hidden_channels=2, scalar_channels=1, external_units=2
@@ -304,6 +309,7 @@ def test_input_channels_are_those_of_all_branches() -> None:
         ({"tanh": "yes"}, TypeError, "`tanh` must be True or False, got 'yes'"),
         ({"recompute": 2}, TypeError, "`recompute` must be True or False, got 2"),
         ({"height": 0}, ValueError, "`height` must be at least 1, got 0"),
+        ({"out_channels": 0}, ValueError, "`out_channels` must be at least 1, got 0"),
     ],
 )
 def test_options_out_of_range_are_refused(
