@@ -25,7 +25,7 @@ from records import write_whole
 from tables import as_lines, as_markdown, means_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-KEPT = ("results*.json", "errors*.csv", "*.png", "*.gif")
+RECORDS, PICTURES = ("results*.json", "errors*.csv"), ("*.png", "*.gif")
 _SEED = re.compile(r"_seed\d+$")
 
 
@@ -35,7 +35,9 @@ def copy_run(folder: Path) -> Path:
         raise SystemExit(f"{folder} holds no results.json: let the run end")
     goal = RESULTS / folder.name
     goal.mkdir(parents=True, exist_ok=True)
-    for pattern in KEPT:
+    # the pictures of one seed are enough
+    is_further_seed = _SEED.search(folder.name) is not None
+    for pattern in RECORDS if is_further_seed else RECORDS + PICTURES:
         for path in folder.glob(pattern):
             shutil.copy2(path, goal)
     for path in folder.glob("*/loss.csv"):

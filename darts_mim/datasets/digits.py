@@ -92,7 +92,8 @@ def load_mnist_digits(
     """
     _check_split(split)
     name, count = _MNIST_FILES[split]
-    if download and not Path(path, name).is_file():
+    # the file that is checked is the one that is read: where there are both, the packed one
+    if download and (Path(path, f"{name}.gz").is_file() or not Path(path, name).is_file()):
         packed = RemoteFile(f"{name}.gz", _MNIST_CHECKSUMS[split], _MNIST_URL)
         find_file(packed, path, download=True, base_url=base_url)
     file = _find_mnist_file(Path(path), name)

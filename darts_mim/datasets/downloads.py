@@ -169,6 +169,7 @@ def _fetch(file: RemoteFile, target: Path, base_url: str | None) -> None:
             "`base_url` of a server that has it, or get it by hand"
         )
     logger.info("Fetching %s to %s.", url, target)
+    target.parent.mkdir(parents=True, exist_ok=True)  # a fault here is none of the server's
     advice = f"try again, pass the `base_url` of a mirror, or put the file at {target.absolute()}"
     try:
         pooch.retrieve(
@@ -178,7 +179,7 @@ def _fetch(file: RemoteFile, target: Path, base_url: str | None) -> None:
             path=target.parent,
             downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
         )
-    except (requests.exceptions.RequestException, OSError) as error:
+    except requests.exceptions.RequestException as error:
         raise ConnectionError(
             f"`download=True`: {url} could not be fetched ({error}), and nothing was kept; {advice}"
         ) from error

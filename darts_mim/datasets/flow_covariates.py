@@ -39,11 +39,13 @@ def read_holidays(file: Path) -> pd.DatetimeIndex:
         If a line is no day; the message has its number.
     """
     check_there(file, "holidays=False")
-    lines = [line.strip() for line in file.read_text(encoding="ascii", errors="replace").split()]
+    text = file.read_text(encoding="ascii", errors="replace")
+    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), start=1) if line.strip()}
+    if not lines:
+        raise ValueError(f"`root`: {file} must hold days, got none; get the file anew")
     days = pd.to_datetime(pd.Series(lines, dtype=object), format="%Y%m%d", errors="coerce")
-    is_day = days.notna()
-    for number, line in enumerate(lines, start=1):
-        if not _DATE.fullmatch(line) or not is_day[number - 1]:
+    for number, line in lines.items():
+        if not _DATE.fullmatch(line) or pd.isna(days[number]):
             raise ValueError(
                 f"`root`: line {number} of {file} must be a day YYYYMMDD, got {line!r:.40}; get "
                 "the file anew"

@@ -6,7 +6,7 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns).
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -111,6 +111,22 @@ class _JointMinMax(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # un
         return (self.largest_ - self.least_) or 1.0  # all alike: they become the least
 
 
+def checked_years(years: int | Sequence[int], known: Iterable[int]) -> list[int]:
+    """Return years in rising order, each once.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is not known.
+    """
+    wanted = sorted({years} if isinstance(years, int) else set(years))
+    unknown = [year for year in wanted if year not in set(known)]
+    if unknown or not wanted:
+        got = unknown[0] if unknown else "none"
+        raise ValueError(f"`years` must be some of {', '.join(map(str, known))}, got {got}")
+    return wanted
+
+
 def read_years(
     files: Sequence[Path],
     shape: tuple[int, int],
@@ -130,8 +146,9 @@ def read_years(
     units
         Unit of the flows.
     is_clean
-        Whether frames out of order or doubled are an error. If not, frames that are zero in all
-        cells go, the rest is sorted, and those of one time are summed.
+        Whether frames out of order or doubled are an error, and inflow comes first, as in TaxiBJ's
+        files. If not, as in TaxiNYC's, frames that are zero in all cells go, the rest is sorted,
+        those of one time are summed, and those in which no trip begins go; outflow comes first.
     min_length
         The least number of frames of a stretch; shorter ones are dropped.
 
@@ -217,15 +234,24 @@ def _read_year(file: Path, shape: tuple[int, int], is_clean: bool) -> DatedFrame
         if is_clean:
             ordered = without_doubles(*in_order(flows, times, sort=False), "raise")
         else:
-            known = without_zero_frames(flows, times, None)
-            ordered = without_doubles(*in_order(*known, sort=True), "sum")
+            known = without_zero_frames(flows[:, ::-1], times, None)
+            ordered = _with_beginnings(*without_doubles(*in_order(*known, sort=True), "sum"))
     except ValueError as error:
         raise ValueError(f"`root`: {file} is not as it was published: {error}") from error
     if len(ordered[0]) < len(flows):
         logger.warning(
-            "%s: %d of %d frames are left without those that are zero or of one time.",
+            "%s: %d of %d frames are left without those that are zero, of one time, or of trips "
+            "that end alone.",
             file.name,
             len(ordered[0]),
             len(flows),
         )
     return DatedFrames(*ordered, freq)
+
+
+def _with_beginnings(
+    flows: NDArray[Any], times: pd.Index[Any]
+) -> tuple[NDArray[Any], pd.Index[Any]]:
+    """Leave out frames in which trips end and none begins in the whole city."""
+    begins = np.flatnonzero(flows[:, 1].any(axis=(1, 2)))
+    return flows[begins], times[begins]

@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 from darts import TimeSeries
 
 from darts_mim.adapters.video import read_video
+from darts_mim.adapters.video.pixels import checked_frame_size
 from darts_mim.datasets.kth_list import KTHRange, KTHSplit, kth_ranges
 from darts_mim.grid import grid_of
 from darts_mim.grid_checks import counted
@@ -38,7 +39,7 @@ def load_kth(
     split: KTHSplit = "train",
     *,
     actions: Iterable[str] | None = None,
-    people: Iterable[int] | None = None,
+    people: int | Iterable[int] | None = None,
     size: int | tuple[int, int] | None = 128,
     cache: str | os.PathLike[str] | None = None,
     missing: Missing = "raise",
@@ -96,6 +97,7 @@ def load_kth(
     """
     if missing not in get_args(Missing):
         raise ValueError(f"`missing` must be 'raise' or 'skip', got {missing!r}")
+    frame_size = checked_frame_size(size)
     ranges = kth_ranges(split, actions=actions, people=people)
     files = _found_clips(Path(root))
     lacking = sorted({each.clip for each in ranges} - set(files))
@@ -104,7 +106,7 @@ def load_kth(
     series: list[TimeSeries] = []
     for clip, parts in groupby(ranges, key=lambda each: each.clip):
         if clip in files:
-            series += _read_ranges(files[clip], list(parts), size, cache)
+            series += _read_ranges(files[clip], list(parts), frame_size, cache)
     return series
 
 
@@ -142,7 +144,7 @@ def _report_missing(lacking: list[str], wanted: int, root: Path, missing: Missin
 def _read_ranges(
     file: Path,
     ranges: list[KTHRange],
-    size: int | tuple[int, int] | None,
+    size: tuple[int, int] | None,
     cache: str | os.PathLike[str] | None,
 ) -> list[TimeSeries]:
     """Decode a clip once, to the end of its last range, and cut it."""

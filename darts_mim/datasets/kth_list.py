@@ -75,13 +75,14 @@ def kth_ranges(
     split: KTHSplit = "train",
     *,
     actions: Iterable[str] | None = None,
-    people: Iterable[int] | None = None,
+    people: int | Iterable[int] | None = None,
 ) -> list[KTHRange]:
     """List the ranges of frames of KTH's clips. No file of the data set is needed.
 
     The list has 2,391 ranges in 599 clips: of 25 people, 6 actions and 4 scenarios one is missing,
-    ``person13_handclapping_d3``. It is taken as it is: in two clips ranges overlap by a frame or
-    two, and in two others they are not in order.
+    ``person13_handclapping_d3``. It is taken as it is: in two clips ranges are not in order, and in
+    seven two of them overlap, by 100 frames in ``person16_handwaving_d4`` and
+    ``person21_handclapping_d1``, by 10 in ``person21_boxing_d2`` and by one or two elsewhere.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def kth_ranges(
     actions
         Some of boxing, handclapping, handwaving, jogging, running, walking. Default: all.
     people
-        Some of the people of the split, by number. Default: all.
+        Some of the people of the split, by number, or one. Default: all.
 
     Returns
     -------
@@ -127,7 +128,7 @@ def kth_windows(
     split: KTHSplit = "train",
     *,
     actions: Iterable[str] | None = None,
-    people: Iterable[int] | None = None,
+    people: int | Iterable[int] | None = None,
 ) -> list[KTHWindow]:
     """List the windows of KTH's clips. No file of the data set is needed.
 
@@ -188,16 +189,22 @@ def _manifest() -> tuple[KTHRange, ...]:
 
 def _checked_actions(actions: Iterable[str] | None) -> set[str]:
     wanted = {actions} if isinstance(actions, str) else set(ACTIONS if actions is None else actions)
+    if not wanted:
+        raise ValueError(f"`actions` must be some of {', '.join(ACTIONS)}, got none")
     if unknown := sorted(wanted - set(ACTIONS)):
         raise ValueError(f"`actions` must be some of {', '.join(ACTIONS)}, got {unknown}")
     return wanted
 
 
-def _checked_people(people: Iterable[int] | None, split: str) -> set[int]:
+def _checked_people(people: int | Iterable[int] | None, split: str) -> set[int]:
     if split not in PEOPLE:
         raise ValueError(f'`split` must be "train", "test" or "all", got {split!r}')
     allowed = next(PEOPLE[each] for each in PEOPLE if each == split)
-    wanted = set(allowed if people is None else people)
+    wanted = {people} if isinstance(people, int) else set(allowed if people is None else people)
+    if not wanted:
+        raise ValueError(
+            f"`people` must be some of {allowed[0]} to {allowed[-1]} in split={split!r}, got none"
+        )
     if others := sorted(wanted - set(allowed)):
         raise ValueError(
             f"`people` must be some of {allowed[0]} to {allowed[-1]} in split={split!r}, got "

@@ -25,7 +25,12 @@ from darts_mim.datasets.flow_covariates import (
     timeline,
     to_covariates,
 )
-from darts_mim.datasets.flow_sets import FlowData, read_years, split_last_days
+from darts_mim.datasets.flow_sets import (
+    FlowData,
+    checked_years,
+    read_years,
+    split_last_days,
+)
 from darts_mim.grid_checks import checked_size
 
 # The checksums are those of `md5sum.txt`, which comes with the data. Their makers offer them on
@@ -70,7 +75,7 @@ WEATHER: Final = (
 def load_taxibj(
     root: str | os.PathLike[str],
     *,
-    years: Sequence[int] = (2013, 2014, 2015, 2016),
+    years: int | Sequence[int] = (2013, 2014, 2015, 2016),
     test_days: int = 28,
     min_length: int = 1,
     holidays: bool = True,
@@ -139,18 +144,14 @@ def load_taxibj(
     """
     checked_size("min_length", min_length)
     folder = Path(root)
-    files = [_checked(_file_of(year), folder, verify) for year in sorted(set(years))]
+    files = [
+        _checked(FLOW_FILES[year], folder, verify) for year in checked_years(years, FLOW_FILES)
+    ]
     series = read_years(
         files, _SHAPE, units="taxis per 30 min", is_clean=True, min_length=min_length
     )
     covariates = _covariates(folder, series, holidays, weather, verify)
     return FlowData(*split_last_days(series, test_days, min_length), covariates)
-
-
-def _file_of(year: int) -> RemoteFile:
-    if year not in FLOW_FILES:
-        raise ValueError(f"`years` must be some of {', '.join(map(str, FLOW_FILES))}, got {year!r}")
-    return FLOW_FILES[year]
 
 
 def _checked(file: RemoteFile, folder: Path, verify: bool) -> Path:

@@ -51,8 +51,8 @@ class SeriesWindows(IndexedClips):
     TypeError
         If `length` or a stride is no integer.
     ValueError
-        If one of them is below 1, there is no series, grids differ, strides are not one for each
-        series, or a window does not lie within its series.
+        If one of them is below 1, there is no series, one has samples, grids differ, strides are
+        not one for each series, or a window does not lie within its series.
 
     Examples
     --------
@@ -160,6 +160,11 @@ def _checked_series(series: Sequence[TimeSeries]) -> list[TimeSeries]:
         raise ValueError("`series` must not be empty; pass at least one series")
     first = grid_of(held[0])
     for k, one in enumerate(held):
+        if one.n_samples > 1:
+            raise ValueError(
+                f"`series` must have one sample, got {one.n_samples} in series {k}; pass their "
+                "median, or one of them"
+            )
         if grid_of(one) != first:
             raise ValueError(
                 f"`series` must have one grid, got {first} for series 0 and {grid_of(one)} for "

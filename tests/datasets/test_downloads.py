@@ -74,6 +74,23 @@ def test_a_server_that_does_not_answer_is_named(folder: Path) -> None:
         find_file(file, folder, download=True)
 
 
+def test_a_fault_of_the_disk_is_not_the_server_s(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("a file")
+    server.files["a.bin"] = CONTENT
+    file = published("a.bin", CONTENT, server.url)
+    with pytest.raises(NotADirectoryError):
+        find_file(file, tmp_path / "plain" / "set", download=True)
+    assert server.requests == []
+
+
+def test_of_two_files_of_mnist_the_one_that_is_read_is_checked(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"):
+        (folder / name).write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"ubyte\.gz is not the file that is published"):
+        load_mnist_digits(folder, download=True)
+
+
 def test_without_download_the_error_says_path_flag_and_address(folder: Path) -> None:
     file = published("a.bin", CONTENT, "http://example.org/set")
     with pytest.raises(

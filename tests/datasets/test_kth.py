@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,28 @@ class TestList:
             83_287,
         ]
         assert "person13_handclapping_d3" not in {each.clip for each in ranges}
+
+    def test_it_says_where_ranges_overlap(self) -> None:
+        overlaps: dict[str, int] = {}
+        for one, other in pairwise(kth_ranges("all")):
+            if one.clip == other.clip and one.first <= other.first <= one.last:
+                overlaps[one.clip] = one.last - other.first + 1
+        assert overlaps == {
+            "person03_walking_d4": 1,
+            "person12_handclapping_d4": 2,
+            "person15_handclapping_d2": 1,
+            "person16_handwaving_d4": 100,
+            "person17_boxing_d1": 1,
+            "person21_boxing_d2": 10,
+            "person21_handclapping_d1": 100,
+        }
+
+    def test_one_person_is_enough_and_none_too_few(self) -> None:
+        assert kth_ranges("test", people=25) == kth_ranges("test", people=[25])
+        with pytest.raises(ValueError, match=r"`people` must be some of 17 to 25 .* got none"):
+            kth_ranges("test", people=[])
+        with pytest.raises(ValueError, match=r"`actions` must be some of .* got none"):
+            kth_ranges("test", actions=[])
 
     def test_people_of_the_splits_do_not_meet(self) -> None:
         train, test = ({each.person for each in kth_ranges(s)} for s in ("train", "test"))

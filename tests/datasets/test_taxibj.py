@@ -14,6 +14,7 @@ from darts_mim import Grid, MIMModel, series_to_frames
 from darts_mim.adapters import to_flow
 from darts_mim.datasets import FlowData, load_taxibj, taxibj
 from darts_mim.datasets.downloads import RemoteFile
+from darts_mim.datasets.flow_covariates import read_holidays
 from tests.datasets.flow_files import flows, half_hours, write_flow, write_weather
 
 NAMES = {year: f"BJ{year % 100}_M32x32_T30_InOut.h5" for year in (2013, 2014, 2015, 2016)}
@@ -299,3 +300,13 @@ def test_without_h5py_the_error_names_an_extra(
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"pip install 'darts-mim\[flow\]'"):
         load()
+
+
+def test_lines_of_a_list_of_holidays_are_counted_and_there_must_be_some(tmp_path: Path) -> None:
+    file = tmp_path / "BJ_Holiday.txt"
+    file.write_text("20130101\n\n\n2013-01-02\n")
+    with pytest.raises(ValueError, match="line 4 of .* must be a day YYYYMMDD, got '2013-01-02'"):
+        read_holidays(file)
+    file.write_text("\n")
+    with pytest.raises(ValueError, match=r"BJ_Holiday\.txt must hold days, got none"):
+        read_holidays(file)

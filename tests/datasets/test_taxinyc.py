@@ -20,13 +20,17 @@ def hours(day: str, days: int) -> list[str]:
 
 @pytest.fixture
 def dirty_year() -> np.ndarray:
-    """Three days: an hour of zeros, one that comes twice, and two that are swapped."""
+    """Three days: hours of zeros, of the ends of trips, one that comes twice, two swapped.
+
+    The file has the outflow first; what is returned, the inflow.
+    """
     dates, frames = hours("2010-01-01", 3), flows(72, 16, 8)
     frames[30] = 0
+    frames[47, 0] = 0  # in which no trip begins
     order = np.r_[0:40, 41, 40, 42:72, 5]
     write_flow(ROOT / "NYC10_Taxi_M16x8_T60_InOut.h5", [dates[i] for i in order], frames[order])
     (ROOT / "NY_Holiday.txt").write_text("20100101\n20100118\n")
-    return frames
+    return frames[:, ::-1].copy()
 
 
 def test_a_dirty_year_is_cleaned_and_the_log_says_how(
@@ -34,18 +38,18 @@ def test_a_dirty_year_is_cleaned_and_the_log_says_how(
 ) -> None:
     with caplog.at_level(logging.INFO, "darts_mim"):
         data = load_taxinyc(ROOT, years=[2010], test_days=1)
-    assert [len(one) for one in data.train] == [30, 17]
+    assert [len(one) for one in data.train] == [30, 16]
     assert [(str(one.start_time()), len(one)) for one in data.test] == [("2010-01-03 00:00:00", 24)]
     dirty_year[5] *= 2  # the sum of both
     frames = series_to_frames(data.train[0])
     np.testing.assert_array_equal(frames, dirty_year[:30])
-    np.testing.assert_array_equal(series_to_frames(data.train[1]), dirty_year[31:48])
+    np.testing.assert_array_equal(series_to_frames(data.train[1]), dirty_year[31:47])
     for words in (
         "Dropped 1 of 73 frames: zero in all cells",
         "Put the frames in order of time",
         "Summed 1 frame into others",
-        "NYC10_Taxi_M16x8_T60_InOut.h5: 71 of 73 frames are left",
-        "Cut the frames at 1 gap",
+        "NYC10_Taxi_M16x8_T60_InOut.h5: 70 of 73 frames are left",
+        "Cut the frames at 2 gaps",
     ):
         assert words in caplog.text
     assert data.covariates is not None
@@ -58,6 +62,8 @@ def test_missing_and_wrong_years_are_named(dirty_year: np.ndarray) -> None:
         load_taxinyc(ROOT)
     with pytest.raises(ValueError, match=r"`years` must be some of 2010, .* got 2015"):
         load_taxinyc(ROOT, years=[2015])
+    with pytest.raises(ValueError, match=r"`years` must be some of 2010, .* got none"):
+        load_taxinyc(ROOT, years=[])
     write_flow(ROOT / "NYC11_Taxi_M16x8_T60_InOut.h5", hours("2011-01-01", 1), flows(24, 8, 16))
     with pytest.raises(ValueError, match=r"NYC11_Taxi.* must hold frames of 16 x 8 cells"):
         load_taxinyc(ROOT, years=[2010, 2011])
@@ -68,16 +74,23 @@ def test_missing_and_wrong_years_are_named(dirty_year: np.ndarray) -> None:
     (ROOT / "NY_Holiday.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"NY_Holiday\.txt; .* holidays=False"):
         load_taxinyc(ROOT, years=[2010], test_days=1)
-    assert load_taxinyc(ROOT, years=[2010], test_days=1, holidays=False).covariates is None
+    assert load_taxinyc(ROOT, years=2010, test_days=1, holidays=False).covariates is None
 
 
 def test_real_years_are_read(shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = shared_data / "taxinyc_h5"
     if not folder.is_dir():
         pytest.skip(f"no flows in {folder}")
+    whole = load_taxinyc(folder)  # all years, and no stretch too short
+    frames = np.concatenate([series_to_frames(one) for one in (*whole.train, *whole.test)])
+    assert frames[:, 1].any(axis=(1, 2)).all()  # trips begin at each hour
+    night = whole.train[0].slice(pd.Timestamp("2010-01-01"), pd.Timestamp("2010-01-01 01:00"))
+    begun, ended = (night.values()[0].reshape(2, -1).sum(axis=1)[k] for k in (1, 0))
+    assert begun > ended > 0  # the first trips of the year begin before they end
+    caplog.clear()
     data = load_taxinyc(folder, years=[2010, 2011], min_length=48)
-    assert "NYC10_Taxi_M16x8_T60_InOut.h5: 8043 of 8112 frames are left" in caplog.text
-    assert "NYC11_Taxi_M16x8_T60_InOut.h5: 8043 of 8136 frames are left" in caplog.text
+    assert "NYC10_Taxi_M16x8_T60_InOut.h5: 8040 of 8112 frames are left" in caplog.text
+    assert "NYC11_Taxi_M16x8_T60_InOut.h5: 8039 of 8136 frames are left" in caplog.text
     assert sum(map(len, data.test)) == 28 * 24
     assert str(data.test[0].start_time()) == "2011-12-04 00:00:00"
     assert data.covariates is not None

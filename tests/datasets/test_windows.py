@@ -137,3 +137,9 @@ class TestNonstationarity:
         for threshold in (0, -1, float("nan"), float("inf")):
             with pytest.raises(ValueError, match="`threshold` must be positive and finite"):
                 split_by_nonstationarity([], threshold=threshold)
+
+
+def test_a_series_of_samples_has_no_windows() -> None:
+    frames = np.zeros((5, 1, 2, 3, 4), dtype=np.float32)
+    with pytest.raises(ValueError, match="`series` must have one sample, got 4 in series 0"):
+        SeriesWindows([frames_to_series(frames, layout="TCHWS")], length=3)
