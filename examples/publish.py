@@ -81,7 +81,10 @@ def spread(records: Iterable[Mapping[str, Any]]) -> str:
     values = np.stack([each.loc[means[0].index] for each in means])
     centre, deviation = values.mean(axis=0), values.std(axis=0, ddof=1)
     cells = [
-        [f"{a:.4g} ± {b:.2g}" for a, b in zip(*row, strict=True)]
+        [
+            f"{a:.4g} ± {b:.2g}" if b > 1e-9 * abs(a) else f"{a:.4g}"
+            for a, b in zip(*row, strict=True)
+        ]
         for row in zip(centre, deviation, strict=True)
     ]
     table = pd.DataFrame(cells, means[0].index, means[0].columns)

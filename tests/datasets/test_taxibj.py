@@ -305,7 +305,7 @@ def test_without_h5py_the_error_names_an_extra(
 def test_lines_of_a_list_of_holidays_are_counted_and_there_must_be_some(tmp_path: Path) -> None:
     file = tmp_path / "BJ_Holiday.txt"
     file.write_text("20130101\n\n\n2013-01-02\n")
-    with pytest.raises(ValueError, match="line 4 of .* must be a day YYYYMMDD, got '2013-01-02'"):
+    with pytest.raises(ValueError, match=r"line 4 of .* must be a day YYYYMMDD, got '2013-01-02'"):
         read_holidays(file)
     file.write_text("\n")
     with pytest.raises(ValueError, match=r"BJ_Holiday\.txt must hold days, got none"):
