@@ -276,6 +276,17 @@ class TestMnistDigits:
         write_idx(tmp_path / ("t10k-images-idx3-ubyte" + ".gz" * pack), images, pack=pack)
         np.testing.assert_array_equal(load_mnist_digits(tmp_path, "test"), images)
 
+    def test_of_both_forms_the_packed_one_is_read_and_checked(self, tmp_path):
+        name = "t10k-images-idx3-ubyte"
+        packed, unpacked = (np.full((10_000, 28, 28), k, np.uint8) for k in (1, 2))
+        write_idx(tmp_path / f"{name}.gz", packed, pack=True)
+        write_idx(tmp_path / name, unpacked, pack=False)
+        assert load_mnist_digits(tmp_path, "test").max() == 1
+        with pytest.raises(ValueError, match=rf"{name}\.gz is not the file that is published"):
+            load_mnist_digits(tmp_path, "test", download=True)
+        (tmp_path / f"{name}.gz").unlink()
+        assert load_mnist_digits(tmp_path, "test", download=True).max() == 2
+
     def test_a_missing_folder_is_named(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=f"folder {tmp_path / 'none'} does not exist"):
             load_mnist_digits(tmp_path / "none")
@@ -357,8 +368,11 @@ class TestClipTrainingDataset:
 
     def test_clips_that_do_not_fit_are_refused(self):
         clip = np.zeros((5, 1, 3, 4), np.float32)
-        with pytest.raises(ValueError, match="`input_chunk_length` must be at least 1, got 0"):
+        with pytest.raises(ValueError, match="`input_chunk_length=0` must be at least 1"):
             ClipTrainingDataset([clip], 0, 1)
+        for wrong in ("10", 2.0, None, True):
+            with pytest.raises(TypeError, match="`output_chunk_length` must be an integer, got"):
+                ClipTrainingDataset([clip], 1, wrong)
         with pytest.raises(ValueError, match="`clips` must hold at least one clip"):
             ClipTrainingDataset([], 1, 1)
         with pytest.raises(ValueError, match=r"input_chunk_length .* = 6 frames, got 5 in clip 0"):

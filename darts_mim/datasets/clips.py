@@ -6,7 +6,6 @@ Legend: T time, C channels, H height, W width, N = C*H*W components.
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.grid import Grid
+from darts_mim.grid_checks import checked_size
 from darts_mim.series import frames_to_series
 
 
@@ -50,6 +50,10 @@ class IndexedClips(ABC):
         """Return the frames (T, C, H, W) of an index that counts from the front."""
 
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
+        return self._clip(self._position(index))
+
+    def _position(self, index: int) -> int:
+        """Return an index that counts from the front."""
         i = operator.index(index)
         count = len(self)
         if i < 0:
@@ -58,7 +62,7 @@ class IndexedClips(ABC):
             raise IndexError(
                 f"`index` must be in {-count}..{count - 1}, got {index}; ask for one in this range"
             )
-        return self._clip(i)
+        return i
 
     def to_series(self, indices: Iterable[int] | None = None) -> list[TimeSeries]:
         """Make series of clips and keep them in memory: a fixed test set, say.
@@ -144,24 +148,12 @@ class ClipTrainingDataset(TorchTrainingDataset):
         grid: Grid | None = None,
     ) -> None:
         super().__init__()
-        chunks: dict[str, tuple[Any, int]] = {
-            "input_chunk_length": (input_chunk_length, 1),
-            "output_chunk_length": (output_chunk_length, 1),
-            "output_chunk_shift": (output_chunk_shift, 0),
-        }
-        for name, (value, least) in chunks.items():
-            if isinstance(value, bool) or not isinstance(value, Integral):
-                raise TypeError(f"`{name}` must be an integer, got {value!r}; give a whole number")
-            if value < least:
-                raise ValueError(
-                    f"`{name}` must be at least {least}, got {value}; use a larger number"
-                )
+        self.input_chunk_length = checked_size("input_chunk_length", input_chunk_length)
+        self.output_chunk_length = checked_size("output_chunk_length", output_chunk_length)
+        self.output_chunk_shift = _checked_shift(output_chunk_shift)
         if len(clips) == 0:
             raise ValueError("`clips` must hold at least one clip, got none; pass more clips")
         self.clips = clips
-        self.input_chunk_length = input_chunk_length
-        self.output_chunk_length = output_chunk_length
-        self.output_chunk_shift = output_chunk_shift
         self.grid = _grid_of(clips[0]) if grid is None else grid
         self._check_clip(clips[0], 0)
 
@@ -219,3 +211,8 @@ def _grid_of(clip: npt.NDArray[Any]) -> Grid:
         )
     _, channels, height, width = clip.shape
     return Grid(channels=channels, height=height, width=width)
+
+
+def _checked_shift(shift: int) -> int:
+    """Return a number of frames, an integer of at least 0."""
+    return checked_size("output_chunk_shift", shift) if shift != 0 else 0

@@ -54,7 +54,8 @@ def load_mnist_digits(
     ----------
     path
         Folder with ``train-images-idx3-ubyte.gz`` and ``t10k-images-idx3-ubyte.gz``. The files may
-        be unpacked, in which case their names lack the ``.gz``. Label files are not needed.
+        be unpacked, in which case their names lack the ``.gz``; of both forms the packed one is
+        read. Label files are not needed.
     split
         ``"train"`` for the 60,000 training digits, ``"test"`` for the 10,000 of the ``t10k`` file.
     download
@@ -92,9 +93,9 @@ def load_mnist_digits(
     """
     _check_split(split)
     name, count = _MNIST_FILES[split]
-    # the file that is checked is the one that is read: where there are both, the packed one
-    if download and (Path(path, f"{name}.gz").is_file() or not Path(path, name).is_file()):
-        packed = RemoteFile(f"{name}.gz", _MNIST_CHECKSUMS[split], _MNIST_URL)
+    packed = RemoteFile(f"{name}.gz", _MNIST_CHECKSUMS[split], _MNIST_URL)
+    # the packed file is read if it is there, and then it is also the one to check
+    if download and (Path(path, packed.name).is_file() or not Path(path, name).is_file()):
         find_file(packed, path, download=True, base_url=base_url)
     file = _find_mnist_file(Path(path), name)
     images = _read_idx_images(file)
@@ -167,7 +168,7 @@ def _check_split(split: str) -> None:
 
 
 def _find_mnist_file(folder: Path, name: str) -> Path:
-    """Return the packed or the unpacked file, whichever is there."""
+    """Return the packed file, or the unpacked one where there is no other."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"`path`: the folder {folder.absolute()} does not exist; expected the folder that "

@@ -103,6 +103,8 @@ def find_file(
         If it is missing and is not to be fetched.
     ImportError
         If pooch is missing: ``pip install 'darts-mim[datasets]'``.
+    OSError
+        If the folder cannot be made, or the file not be written to it.
     ValueError
         If what was fetched, or is there, is another file than the one that is published.
     """
@@ -169,8 +171,8 @@ def _fetch(file: RemoteFile, target: Path, base_url: str | None) -> None:
             "`base_url` of a server that has it, or get it by hand"
         )
     logger.info("Fetching %s to %s.", url, target)
-    target.parent.mkdir(parents=True, exist_ok=True)  # a fault here is none of the server's
     advice = f"try again, pass the `base_url` of a mirror, or put the file at {target.absolute()}"
+    _make_folder(target.parent)
     try:
         pooch.retrieve(
             url,
@@ -179,7 +181,7 @@ def _fetch(file: RemoteFile, target: Path, base_url: str | None) -> None:
             path=target.parent,
             downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
         )
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, ConnectionError, TimeoutError) as error:
         raise ConnectionError(
             f"`download=True`: {url} could not be fetched ({error}), and nothing was kept; {advice}"
         ) from error
@@ -187,4 +189,18 @@ def _fetch(file: RemoteFile, target: Path, base_url: str | None) -> None:
         raise ValueError(
             f"`download=True`: {url} is not the file that is published: expected "
             f"{file.checksum.replace(':', ' ')}; nothing was kept; {advice}"
+        ) from error
+    except OSError as error:  # those of requests are above, which are OSErrors too
+        raise OSError(
+            f"`root`: {target.absolute()} cannot be written ({error}), and nothing was kept; make "
+            "room there, or pass another `root`"
+        ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"`root`: the folder {folder.absolute()} cannot be made ({error}); pass another `root`"
         ) from error

@@ -31,23 +31,29 @@ def timeline(series: list[TimeSeries], *, end: pd.Timestamp | None = None) -> pd
 def read_holidays(file: Path) -> pd.DatetimeIndex:
     """Read a list of days, a line YYYYMMDD for each.
 
+    Blank lines are passed over, and what follows a #.
+
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a line is no day; the message has its number.
+        If a line is no day, and the message has its number; or if there is no day.
     """
     check_there(file, "holidays=False")
-    text = file.read_text(encoding="ascii", errors="replace")
-    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), start=1) if line.strip()}
-    if not lines:
-        raise ValueError(f"`root`: {file} must hold days, got none; get the file anew")
-    days = pd.to_datetime(pd.Series(lines, dtype=object), format="%Y%m%d", errors="coerce")
-    for number, line in lines.items():
-        if not _DATE.fullmatch(line) or pd.isna(days[number]):
+    lines = file.read_text(encoding="ascii", errors="replace").splitlines()
+    texts = {number: line.partition("#")[0].strip() for number, line in enumerate(lines, start=1)}
+    listed = pd.Series({number: text for number, text in texts.items() if text}, dtype=object)
+    if listed.empty:
+        raise ValueError(
+            f"`root`: {file} must hold days YYYYMMDD, a line for each, got none; get the file "
+            "anew, or pass holidays=False to do without"
+        )
+    days = pd.to_datetime(listed, format="%Y%m%d", errors="coerce")
+    for (number, text), is_day in zip(listed.items(), days.notna(), strict=True):
+        if not _DATE.fullmatch(text) or not is_day:
             raise ValueError(
-                f"`root`: line {number} of {file} must be a day YYYYMMDD, got {line!r:.40}; get "
+                f"`root`: line {number} of {file} must be a day YYYYMMDD, got {text!r:.40}; get "
                 "the file anew"
             )
     return pd.DatetimeIndex(days)

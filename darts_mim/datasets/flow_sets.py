@@ -1,15 +1,10 @@
-"""What the data sets of traffic flow share: years of files, their split, their covariates.
-
-Letters for shapes: T time, C channels, H height (rows), W width (columns).
-"""
+"""What the data sets of traffic flow are: series for training and testing, and covariates."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,16 +12,10 @@ from darts import TimeSeries
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from darts_mim.adapters.flow import from_flow
-from darts_mim.adapters.flow.files import DatedFrames, read_files
-from darts_mim.adapters.flow.timeline import in_order, without_doubles, without_zero_frames
 from darts_mim.grid_checks import checked_size, counted
 from darts_mim.scaler import GridScaler
 
 logger = logging.getLogger(__name__)
-
-_LAYOUT: Final = "TCHW"
-_CHANNELS: Final = 2
 
 
 class FlowData(NamedTuple):
@@ -80,6 +69,50 @@ class FlowData(NamedTuple):
         test: Any = scaler.transform(self.test)
         return FlowData(train, test, self.covariates), scaler
 
+    def test_with_history(self, length: int) -> list[TimeSeries]:
+        """Return the test series with the frames just before them, for models to forecast from.
+
+        A model that reads a week makes its first forecast a week after a series begins. With a week
+        of history that is the first frame of the test. The scored part of series k starts at
+        ``test[k].start_time()``; the frames before it are for reading.
+
+        Parameters
+        ----------
+        length
+            The most frames to put in front, at least 1: as many as a model reads.
+
+        Returns
+        -------
+        list of TimeSeries
+            A series for each of `test`. Those that do not directly follow a training series, as
+            they begin after a gap, are as they were, and those that follow a shorter one have all
+            of it in front.
+
+        Raises
+        ------
+        TypeError
+            If `length` is no integer.
+        ValueError
+            If `length` is below 1.
+
+        Examples
+        --------
+        >>> from darts_mim import frames_to_series
+        >>> flows = frames_to_series(np.zeros((9, 2, 1, 2)))
+        >>> data = FlowData([flows[:6]], [flows[6:]], None)
+        >>> [one.start_time() for one in data.test_with_history(4)]
+        [2]
+        """
+        checked_size("length", length)
+        ends: dict[Any, TimeSeries] = {}
+        for one in self.train:
+            last: Any = one.end_time()  # a date or a number, which pandas' stubs cannot tell
+            ends[last + one.freq] = one
+        return [
+            ends[start][-length:].append(one) if (start := one.start_time()) in ends else one
+            for one in self.test
+        ]
+
 
 class _JointMinMax(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
     """Bring all columns to a range by one minimum and one maximum."""
@@ -109,75 +142,6 @@ class _JointMinMax(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # un
 
     def _span(self) -> float:
         return (self.largest_ - self.least_) or 1.0  # all alike: they become the least
-
-
-def checked_years(years: int | Sequence[int], known: Iterable[int]) -> list[int]:
-    """Return years in rising order, each once.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or one is not known.
-    """
-    wanted = sorted({years} if isinstance(years, int) else set(years))
-    unknown = [year for year in wanted if year not in set(known)]
-    if unknown or not wanted:
-        got = unknown[0] if unknown else "none"
-        raise ValueError(f"`years` must be some of {', '.join(map(str, known))}, got {got}")
-    return wanted
-
-
-def read_years(
-    files: Sequence[Path],
-    shape: tuple[int, int],
-    *,
-    units: str,
-    is_clean: bool,
-    min_length: int,
-) -> list[TimeSeries]:
-    """Read a file for each year, and join them to stretches without gaps.
-
-    Parameters
-    ----------
-    files
-        HDF5 files in TaxiBJ's layout.
-    shape
-        Height and width that they must have.
-    units
-        Unit of the flows.
-    is_clean
-        Whether frames out of order or doubled are an error, and inflow comes first, as in TaxiBJ's
-        files. If not, as in TaxiNYC's, frames that are zero in all cells go, the rest is sorted,
-        those of one time are summed, and those in which no trip begins go; outflow comes first.
-    min_length
-        The least number of frames of a stretch; shorter ones are dropped.
-
-    Returns
-    -------
-    list of TimeSeries
-        In order of time. What was dropped, summed and cut is in the log.
-    """
-    parts = [(file, _read_year(file, shape, is_clean)) for file in files]
-    parts.sort(key=lambda part: part[1].times[0])
-    for (early, one), (late, other) in pairwise(parts):
-        if other.times[0] <= one.times[-1]:
-            raise ValueError(
-                f"`root`: {early} and {late} must not overlap in time, got {one.times[-1]} as the "
-                f"end of one and {other.times[0]} as the start of the other; get them anew"
-            )
-    first = parts[0][1]
-    return from_flow(
-        np.concatenate([part.frames for _, part in parts]),
-        first.times.append([part.times for _, part in parts[1:]]),
-        freq=first.freq,
-        min_length=min_length,
-        attributes=flow_attributes(units),
-    )
-
-
-def flow_attributes(units: str) -> dict[str, dict[str, str]]:
-    """Return the attributes of the two channels."""
-    return {name: {"units": units} for name in ("inflow", "outflow")}
 
 
 def split_last_days(
@@ -210,48 +174,3 @@ def split_last_days(
                 f"{series[0].start_time()} to {series[-1].end_time()}; pass another number of days"
             )
     return train, test
-
-
-def _read_year(file: Path, shape: tuple[int, int], is_clean: bool) -> DatedFrames:
-    frames, times, freq = read_files(
-        [file],
-        freq=None,
-        first_slot=None,
-        start=None,
-        key=None,
-        layout=_LAYOUT,
-        channels=_CHANNELS,
-    )
-    if frames.shape[2:] != shape:
-        raise ValueError(
-            f"`root`: {file} must hold frames of {shape[0]} x {shape[1]} cells, got shape "
-            f"{frames.shape}; get the file anew"
-        )
-    flows = frames.astype(np.float32)
-    if not np.isfinite(flows).all():
-        raise ValueError(f"`root`: {file} must hold finite flows, got NaN or infinity; get it anew")
-    try:
-        if is_clean:
-            ordered = without_doubles(*in_order(flows, times, sort=False), "raise")
-        else:
-            known = without_zero_frames(flows[:, ::-1], times, None)
-            ordered = _with_beginnings(*without_doubles(*in_order(*known, sort=True), "sum"))
-    except ValueError as error:
-        raise ValueError(f"`root`: {file} is not as it was published: {error}") from error
-    if len(ordered[0]) < len(flows):
-        logger.warning(
-            "%s: %d of %d frames are left without those that are zero, of one time, or of trips "
-            "that end alone.",
-            file.name,
-            len(ordered[0]),
-            len(flows),
-        )
-    return DatedFrames(*ordered, freq)
-
-
-def _with_beginnings(
-    flows: NDArray[Any], times: pd.Index[Any]
-) -> tuple[NDArray[Any], pd.Index[Any]]:
-    """Leave out frames in which trips end and none begins in the whole city."""
-    begins = np.flatnonzero(flows[:, 1].any(axis=(1, 2)))
-    return flows[begins], times[begins]

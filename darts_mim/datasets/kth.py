@@ -38,7 +38,7 @@ def load_kth(
     root: str | os.PathLike[str],
     split: KTHSplit = "train",
     *,
-    actions: Iterable[str] | None = None,
+    actions: str | Iterable[str] | None = None,
     people: int | Iterable[int] | None = None,
     size: int | tuple[int, int] | None = 128,
     cache: str | os.PathLike[str] | None = None,
@@ -62,9 +62,9 @@ def load_kth(
         Height and width in pixels, or one number for both; None keeps 120 x 160. Frames are
         resized linearly, averaging over what a new pixel covers.
     cache
-        Folder for a file of the decoded frames of each clip, which are mapped from there: the
-        training split of 128 x 128 pixels takes 11 GiB. Default: they stay in memory. A later call
-        decodes again, and replaces the files.
+        Folder, made where there is none, for a file of the decoded frames of each clip, which are
+        mapped from there: the training split of 128 x 128 pixels takes 11 GiB. Default: the frames
+        of the ranges stay in memory. A later call decodes again, and replaces the files.
     missing
         What becomes of clips that are not there: an error, or a warning in the log that counts
         them and names the first.
@@ -82,9 +82,13 @@ def load_kth(
         If the folder or a clip is missing; nothing is fetched, as no checksums are published.
     ImportError
         If PyAV is missing: ``pip install 'darts-mim[datasets]'``, or ``[video]`` alone.
+    OSError
+        If `cache` cannot be made, or not be written to.
+    TypeError
+        If `size` is no integer, or `cache` no path.
     ValueError
-        If a clip has an unknown name, is there twice, is damaged or shorter than its ranges; or as
-        `kth_ranges` does.
+        If `size` is below 1 or neither one number nor two; if a clip has an unknown name, is there
+        twice, is damaged or shorter than its ranges; or as `kth_ranges` does.
 
     References
     ----------
@@ -97,16 +101,17 @@ def load_kth(
     """
     if missing not in get_args(Missing):
         raise ValueError(f"`missing` must be 'raise' or 'skip', got {missing!r}")
-    frame_size = checked_frame_size(size)
     ranges = kth_ranges(split, actions=actions, people=people)
+    size = checked_frame_size(size)
     files = _found_clips(Path(root))
     lacking = sorted({each.clip for each in ranges} - set(files))
     if lacking:
         _report_missing(lacking, len({each.clip for each in ranges}), Path(root), missing)
+    folder = None if cache is None else _made_folder(cache)
     series: list[TimeSeries] = []
     for clip, parts in groupby(ranges, key=lambda each: each.clip):
         if clip in files:
-            series += _read_ranges(files[clip], list(parts), frame_size, cache)
+            series += _read_ranges(files[clip], list(parts), size, folder)
     return series
 
 
@@ -141,11 +146,30 @@ def _report_missing(lacking: list[str], wanted: int, root: Path, missing: Missin
     logger.warning("%s.", found)
 
 
+def _made_folder(cache: str | os.PathLike[str]) -> Path:
+    if not isinstance(cache, str | os.PathLike):
+        raise TypeError(
+            f"`cache` must be the path of a folder, got {cache!r} of type {type(cache).__name__}; "
+            "pass one, or None to keep frames in memory"
+        )
+    folder = Path(cache)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"`cache`: the folder {folder.absolute()} cannot be made ({error}); pass another, or "
+            "None to keep frames in memory"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"`cache`: the folder {folder.absolute()} cannot be written to; pass another, or None "
+            "to keep frames in memory"
+        )
+    return folder
+
+
 def _read_ranges(
-    file: Path,
-    ranges: list[KTHRange],
-    size: tuple[int, int] | None,
-    cache: str | os.PathLike[str] | None,
+    file: Path, ranges: list[KTHRange], size: tuple[int, int] | None, cache: Path | None
 ) -> list[TimeSeries]:
     """Decode a clip once, to the end of its last range, and cut it."""
     end = max(each.last for each in ranges)
@@ -159,9 +183,12 @@ def _read_ranges(
             f"{error}"
         ) from error
     grid, frames = grid_of(whole), series_to_frames(whole)
+    # a view of one range would keep the frames between the ranges in memory as well
+    is_copied = cache is None and sum(each.length for each in ranges) < end
+    parts = [frames[each.first - 1 : each.last] for each in ranges]
     series = [
         frames_to_series(
-            frames[each.first - 1 : each.last],
+            part.copy() if is_copied else part,
             channel_names=grid.channel_names,
             start=each.first,
             attributes=grid.attributes,
@@ -174,6 +201,6 @@ def _read_ranges(
                 }
             },
         )
-        for each in ranges
+        for each, part in zip(ranges, parts, strict=True)
     ]
     return cast(list[TimeSeries], series)  # the layout has no B

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
+from darts_mim.datasets.choices import checked_choices
 from darts_mim.datasets.windows import window_starts
 from darts_mim.grid_checks import checked_size
 
@@ -74,24 +75,26 @@ class KTHWindow(NamedTuple):
 def kth_ranges(
     split: KTHSplit = "train",
     *,
-    actions: Iterable[str] | None = None,
+    actions: str | Iterable[str] | None = None,
     people: int | Iterable[int] | None = None,
 ) -> list[KTHRange]:
     """List the ranges of frames of KTH's clips. No file of the data set is needed.
 
     The list has 2,391 ranges in 599 clips: of 25 people, 6 actions and 4 scenarios one is missing,
-    ``person13_handclapping_d3``. It is taken as it is: in two clips ranges are not in order, and in
-    seven two of them overlap, by 100 frames in ``person16_handwaving_d4`` and
-    ``person21_handclapping_d1``, by 10 in ``person21_boxing_d2`` and by one or two elsewhere.
+    ``person13_handclapping_d3``. It is taken as it is. In seven clips ranges overlap: by a frame in
+    ``person03_walking_d4``, ``person15_handclapping_d2`` and ``person17_boxing_d1``, by 2 in
+    ``person12_handclapping_d4``, by 10 in ``person21_boxing_d2``, and by 100 in
+    ``person16_handwaving_d4`` and ``person21_handclapping_d1``. In two others,
+    ``person07_jogging_d4`` and ``person07_running_d4``, they are not in order.
 
     Parameters
     ----------
     split
         ``"train"`` for people 1 to 16, ``"test"`` for 17 to 25, ``"all"`` for both.
     actions
-        Some of boxing, handclapping, handwaving, jogging, running, walking. Default: all.
+        One or some of boxing, handclapping, handwaving, jogging, running, walking. Default: all.
     people
-        Some of the people of the split, by number, or one. Default: all.
+        One or some of the people of the split, by number. Default: all.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def kth_ranges(
     Raises
     ------
     ValueError
-        If a split or an action is unknown, or a person not in the split.
+        If a split or an action is unknown, a person is not in the split, or none is chosen.
 
     References
     ----------
@@ -127,7 +130,7 @@ def kth_windows(
     stride: int | Mapping[str, int] = 1,
     split: KTHSplit = "train",
     *,
-    actions: Iterable[str] | None = None,
+    actions: str | Iterable[str] | None = None,
     people: int | Iterable[int] | None = None,
 ) -> list[KTHWindow]:
     """List the windows of KTH's clips. No file of the data set is needed.
@@ -187,30 +190,23 @@ def _manifest() -> tuple[KTHRange, ...]:
     return tuple(KTHRange(row["clip"], int(row["first"]), int(row["last"])) for row in rows)
 
 
-def _checked_actions(actions: Iterable[str] | None) -> set[str]:
-    wanted = {actions} if isinstance(actions, str) else set(ACTIONS if actions is None else actions)
-    if not wanted:
-        raise ValueError(f"`actions` must be some of {', '.join(ACTIONS)}, got none")
-    if unknown := sorted(wanted - set(ACTIONS)):
-        raise ValueError(f"`actions` must be some of {', '.join(ACTIONS)}, got {unknown}")
-    return wanted
+def _checked_actions(actions: str | Iterable[str] | None) -> set[str]:
+    return set(checked_choices("actions", ACTIONS if actions is None else actions, ACTIONS))
 
 
 def _checked_people(people: int | Iterable[int] | None, split: str) -> set[int]:
     if split not in PEOPLE:
         raise ValueError(f'`split` must be "train", "test" or "all", got {split!r}')
     allowed = next(PEOPLE[each] for each in PEOPLE if each == split)
-    wanted = {people} if isinstance(people, int) else set(allowed if people is None else people)
-    if not wanted:
-        raise ValueError(
-            f"`people` must be some of {allowed[0]} to {allowed[-1]} in split={split!r}, got none"
+    return set(
+        checked_choices(
+            "people",
+            allowed if people is None else people,
+            allowed,
+            listing=f"{allowed[0]} to {allowed[-1]} in split={split!r}",
+            otherwise='pass split="all" for any of 1 to 25',
         )
-    if others := sorted(wanted - set(allowed)):
-        raise ValueError(
-            f"`people` must be some of {allowed[0]} to {allowed[-1]} in split={split!r}, got "
-            f'{others}; pass split="all" for any of them'
-        )
-    return wanted
+    )
 
 
 def _checked_strides(stride: int | Mapping[str, int], actions: set[str]) -> Mapping[str, int]:

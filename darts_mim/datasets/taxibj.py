@@ -15,6 +15,7 @@ import pandas as pd
 from darts import TimeSeries
 
 from darts_mim.adapters.flow.files import read_hdf5, slot_times
+from darts_mim.datasets.choices import checked_choices
 from darts_mim.datasets.downloads import RemoteFile, check_file, find_file
 from darts_mim.datasets.flow_covariates import (
     check_overlap,
@@ -25,12 +26,8 @@ from darts_mim.datasets.flow_covariates import (
     timeline,
     to_covariates,
 )
-from darts_mim.datasets.flow_sets import (
-    FlowData,
-    checked_years,
-    read_years,
-    split_last_days,
-)
+from darts_mim.datasets.flow_files import YearFiles, as_published, read_years
+from darts_mim.datasets.flow_sets import FlowData, split_last_days
 from darts_mim.grid_checks import checked_size
 
 # The checksums are those of `md5sum.txt`, which comes with the data. Their makers offer them on
@@ -43,12 +40,15 @@ FLOW_FILES: Final = {
 }
 WEATHER_FILE: Final = RemoteFile("BJ_Meteorology.h5", "md5:cf749c9f9de700d7a9edfffb428aad42")
 _HOLIDAY_FILE: Final = "BJ_Holiday.txt"
-_SHAPE: Final = (32, 32)
 _REMEDY: Final = (
     "get TaxiBJ's files from https://1drv.ms/f/s!Akh6N7xv3uVmhOhDKwx3bm5zpHkDOQ (OneDrive) or "
     "http://pan.baidu.com/s/1qYq7ja8 and put them there, pass the `years` that you have"
 )
 _FREQ: Final = pd.tseries.frequencies.to_offset("30min")
+_FIRST_SLOT: Final = 1
+_KIND: Final = YearFiles(
+    shape=(32, 32), freq=_FREQ, first_slot=_FIRST_SLOT, units="taxis per 30 min", is_clean=True
+)
 
 WEATHER: Final = (
     "sunny",
@@ -123,10 +123,15 @@ def load_taxibj(
         If a file holds no numbers, or its dates are no text.
     ValueError
         If a file is damaged, is not the published one, has dates that do not exist, are doubled or
-        go back, or another grid; if a year is unknown; or if `test_days` leave nothing.
+        go back, or another grid; if no year is chosen or one is unknown; or if
+        `test_days` leave nothing.
 
     Notes
     -----
+    The authors of TaxiBJ use the weather of the interval before the one that is forecast; that of
+    the interval itself is an advantage over them. The weather's columns of the covariates with
+    ``shift(1)`` are theirs, and a day's holiday is known before it.
+
     The code that came with the MIM paper takes the days that are complete, sets negative flows to
     zero, and tests on the last 1,344 windows rather than days.
 
@@ -144,12 +149,9 @@ def load_taxibj(
     """
     checked_size("min_length", min_length)
     folder = Path(root)
-    files = [
-        _checked(FLOW_FILES[year], folder, verify) for year in checked_years(years, FLOW_FILES)
-    ]
-    series = read_years(
-        files, _SHAPE, units="taxis per 30 min", is_clean=True, min_length=min_length
-    )
+    chosen = checked_choices("years", years, FLOW_FILES)
+    files = [_checked(FLOW_FILES[year], folder, verify) for year in chosen]
+    series = read_years(files, _KIND, min_length)
     covariates = _covariates(folder, series, holidays, weather, verify)
     return FlowData(*split_last_days(series, test_days, min_length), covariates)
 
@@ -184,9 +186,10 @@ def _read_weather(folder: Path, verify: bool) -> pd.DataFrame:
     check_there(folder / WEATHER_FILE.name, "weather=False")
     file = _checked(WEATHER_FILE, folder, verify)
     columns = {}
-    for key in ("Temperature", "WindSpeed", "Weather"):
-        columns[key], dates = read_hdf5(file, key)
-    times = slot_times(dates, file, _FREQ, None)
+    with as_published(file):
+        for key in ("Temperature", "WindSpeed", "Weather"):
+            columns[key], dates = read_hdf5(file, key)
+        times = slot_times(dates, file, _FREQ, _FIRST_SLOT)
     expected = {"Temperature": (), "WindSpeed": (), "Weather": (len(WEATHER),)}
     for key, values in columns.items():
         if values.shape != (len(times), *expected[key]) or values.dtype.kind not in "fiu":

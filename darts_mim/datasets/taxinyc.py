@@ -15,6 +15,7 @@ import pandas as pd
 from darts import TimeSeries
 
 from darts_mim.adapters.flow import read_flow
+from darts_mim.datasets.choices import checked_choices
 from darts_mim.datasets.flow_covariates import (
     check_there,
     holiday_column,
@@ -22,19 +23,26 @@ from darts_mim.datasets.flow_covariates import (
     timeline,
     to_covariates,
 )
-from darts_mim.datasets.flow_sets import (
-    FlowData,
-    checked_years,
+from darts_mim.datasets.flow_files import (
+    YearFiles,
+    as_published,
     flow_attributes,
     read_years,
-    split_last_days,
 )
+from darts_mim.datasets.flow_sets import FlowData, split_last_days
 from darts_mim.grid_checks import checked_size
 
 City: TypeAlias = Literal["NYTaxi", "NYBike"]
 
 _YEARS: Final = (2010, 2011, 2012, 2013, 2014)
-_YEAR_SHAPE: Final = (16, 8)
+_KIND: Final = YearFiles(
+    shape=(16, 8),
+    freq=pd.tseries.frequencies.to_offset("h"),
+    first_slot=0,
+    units="taxis per hour",
+    is_clean=False,
+    has_outflow_first=True,
+)
 _HOLIDAY_FILE: Final = "NY_Holiday.txt"
 
 
@@ -71,14 +79,13 @@ def load_taxinyc(
 ) -> FlowData:
     """Read TaxiNYC: taxis of New York from 2010 to 2014, every hour, an HDF5 file a year.
 
-    The files are in TaxiBJ's layout, but for the order of the channels - trips that begin come
-    first, here as everywhere the outflow is second -, and are not clean. Frames that are zero in
-    all cells are outages and go; each quarter of a year also holds frames of the trips that reach
-    over its ends: those of one hour are summed, and those of trips that end alone, where the next
-    quarter is missing, go; the rest is put in order. Clocks change: the hour that March leaves out
-    is a gap, the one that November repeats is two in one. September is missing in most
-    years: each stretch without a gap is a series, and nothing is filled. The log says for each file
-    how many frames are left.
+    The files are in TaxiBJ's layout but for the channels: they have trips that begin, the outflow,
+    in front of trips that end. The series have the inflow first, like all of this package. Nor are
+    the files clean. Frames that are zero in all cells are outages and go; each quarter of a year
+    also holds frames of the few trips that reach over its ends, which have no outflow, and those of
+    one hour are summed; those that stand alone, in which no trip begins, go; the rest is put in
+    order. September is missing in all years: each stretch without a gap is a series, and nothing is
+    filled. The log says for each file how many frames are left.
 
     Parameters
     ----------
@@ -109,8 +116,15 @@ def load_taxinyc(
     TypeError
         If a file holds no numbers, or its dates are no text.
     ValueError
-        If a file is damaged, has dates that do not exist or another grid; if a year is unknown; or
-        if `test_days` leave nothing.
+        If a file is damaged, has dates that do not exist or another grid; if no year is chosen or
+        one is unknown; or if `test_days` leave nothing.
+
+    Notes
+    -----
+    Times are those of the clock. On the Sunday in November on which clocks are put back, the frame
+    of 01:00 counts two hours. In March the hour from 02:00 does not exist: it is a gap, and divides
+    two series, but for 2010-03-14, whose frame of 02:00 counts few trips and is to be set to NaN
+    where it would enter a score.
 
     References
     ----------
@@ -123,10 +137,8 @@ def load_taxinyc(
     """
     checked_size("min_length", min_length)
     folder = Path(root)
-    files = [_year_file(year, folder) for year in checked_years(years, _YEARS)]
-    series = read_years(
-        files, _YEAR_SHAPE, units="taxis per hour", is_clean=False, min_length=min_length
-    )
+    files = [_year_file(year, folder) for year in checked_choices("years", years, _YEARS)]
+    series = read_years(files, _KIND, min_length)
     parts: list[Any] = []
     if holidays:
         parts.append(holiday_column(timeline(series), read_holidays(folder / _HOLIDAY_FILE)))
@@ -156,9 +168,7 @@ def load_nyc_flow(
         for testing. The covariates, alike for the half hours of a day, have the columns
         ``maximum_temperature``, ``minimum_temperature``, ``average_temperature`` (degrees
         Fahrenheit), ``precipitation``, ``snow_fall``, ``snow_depth`` (inches; a trace is 0) and
-        ``holiday`` (0 or 1). They were observed, and cover the days of the file. NYTaxi's frames of
-        2016-03-13 02:00 and 02:30, in the test, are of an hour that clocks leave out, and all but
-        empty: to keep them out of a score, set them to NaN in the actual series.
+        ``holiday`` (0 or 1). They were observed, and cover the days of the file.
 
     Raises
     ------
@@ -166,6 +176,12 @@ def load_nyc_flow(
         If a file is missing; none is fetched.
     ValueError
         If `city` is unknown, or a file is damaged or another than expected.
+
+    Notes
+    -----
+    Times are those of the clock, which in New York was put forward on 2016-03-13: its frames of
+    02:00 and 02:30, in the test of NYTaxi, are of an hour that does not exist, with 36 and 41 trips
+    in the whole city. To leave them out of a score, set them to NaN, as in the second example.
 
     References
     ----------
@@ -177,6 +193,12 @@ def load_nyc_flow(
     >>> data = load_nyc_flow("data/nyc", "NYBike")  # doctest: +SKIP
     >>> [len(part[0]) for part in (data.train, data.test)]  # doctest: +SKIP
     [3024, 1296]
+
+    >>> [test] = load_nyc_flow("data/nyc", "NYTaxi").test  # doctest: +SKIP
+    >>> values = test.values()  # doctest: +SKIP
+    >>> unreal = ["2016-03-13 02:00", "2016-03-13 02:30"]  # doctest: +SKIP
+    >>> values[test.time_index.isin(unreal)] = np.nan  # doctest: +SKIP
+    >>> test = test.with_values(values)  # doctest: +SKIP
     """
     if city not in _CITIES:
         raise ValueError(f"`city` must be one of {', '.join(_CITIES)}, got {city!r}")
@@ -205,14 +227,15 @@ def _read_part(file: Path, city: _City, start: Any) -> TimeSeries:
             f"`root`: there is no file {file.absolute()}; get it from "
             "https://github.com/haoxingl/STSAN (data.zip), or correct `root`"
         )
-    [series] = read_flow(
-        file,
-        key="flow",
-        layout="THWC",
-        start=start,
-        freq="30min",
-        attributes=flow_attributes(city.units),
-    )
+    with as_published(file):
+        [series] = read_flow(
+            file,
+            key="flow",
+            layout="THWC",
+            start=start,
+            freq="30min",
+            attributes=flow_attributes(city.units),
+        )
     if (cells := 2 * city.shape[0] * city.shape[1]) != series.n_components:
         raise ValueError(
             f"`root`: {file} must hold in- and outflow of {city.shape[0]} x {city.shape[1]} cells, "

@@ -37,7 +37,7 @@ class SeriesWindows(IndexedClips):
     Parameters
     ----------
     series
-        One series or more, of one grid.
+        One series or more, of one grid, not stochastic.
     length
         Frames of a window, T. Series that are shorter have none.
     stride
@@ -51,7 +51,7 @@ class SeriesWindows(IndexedClips):
     TypeError
         If `length` or a stride is no integer.
     ValueError
-        If one of them is below 1, there is no series, one has samples, grids differ, strides are
+        If one of them is below 1, there is no series, one is stochastic, grids differ, strides are
         not one for each series, or a window does not lie within its series.
 
     Examples
@@ -106,6 +106,29 @@ class SeriesWindows(IndexedClips):
             The same series, with these windows.
         """
         return SeriesWindows(self.series, self.length, windows=[self.windows[i] for i in indices])
+
+    def to_series(self, indices: Iterable[int] | None = None) -> list[TimeSeries]:
+        """Make series of windows and keep them in memory: a fixed test set, say.
+
+        Parameters
+        ----------
+        indices
+            Which windows; by default all.
+
+        Returns
+        -------
+        list of TimeSeries
+            Slices of the series, with their times, metadata and static covariates, in float32.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range.
+        """
+        chosen = range(len(self)) if indices is None else indices
+        windows = [self.windows[self._position(i)] for i in chosen]
+        slices = [self.series[k][start : start + self.length] for k, start in windows]
+        return [one if one.dtype == np.float32 else one.astype("float32") for one in slices]
 
     def _clip(self, i: int) -> npt.NDArray[np.float32]:
         k, start = self.windows[i]
@@ -162,8 +185,8 @@ def _checked_series(series: Sequence[TimeSeries]) -> list[TimeSeries]:
     for k, one in enumerate(held):
         if one.n_samples > 1:
             raise ValueError(
-                f"`series` must have one sample, got {one.n_samples} in series {k}; pass their "
-                "median, or one of them"
+                f"`series` must not be stochastic, got {one.n_samples} samples in series {k}; pass "
+                "its mean, `series.mean(axis=2)`, or a series for each sample"
             )
         if grid_of(one) != first:
             raise ValueError(

@@ -1,5 +1,6 @@
 """A file of a data set is found, checked or fetched whole, and errors say what to do."""
 
+import errno
 import sys
 from pathlib import Path
 
@@ -74,21 +75,27 @@ def test_a_server_that_does_not_answer_is_named(folder: Path) -> None:
         find_file(file, folder, download=True)
 
 
-def test_a_fault_of_the_disk_is_not_the_server_s(server: FileServer, tmp_path: Path) -> None:
-    (tmp_path / "plain").write_text("a file")
-    server.files["a.bin"] = CONTENT
+def test_folders_that_cannot_be_are_not_blamed_on_the_server(
+    server: FileServer, folder: Path
+) -> None:
+    Path("data").write_text("a file where a folder should be")
     file = published("a.bin", CONTENT, server.url)
-    with pytest.raises(NotADirectoryError):
-        find_file(file, tmp_path / "plain" / "set", download=True)
+    with pytest.raises(OSError, match=r"`root`: the folder /.*set cannot be made .* pass another"):
+        find_file(file, folder, download=True)
     assert server.requests == []
 
 
-def test_of_two_files_of_mnist_the_one_that_is_read_is_checked(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for name in ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"):
-        (folder / name).write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"ubyte\.gz is not the file that is published"):
-        load_mnist_digits(folder, download=True)
+def test_a_full_disk_is_not_blamed_on_the_server(
+    server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pooch.core.shutil.move", move)
+    server.files["a.bin"] = CONTENT
+    with pytest.raises(OSError, match=r"a\.bin cannot be written \(.*No space left.*make room"):
+        find_file(published("a.bin", CONTENT, server.url), folder, download=True)
+    assert held(folder) == []
 
 
 def test_without_download_the_error_says_path_flag_and_address(folder: Path) -> None:

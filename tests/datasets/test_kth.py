@@ -3,11 +3,12 @@
 import logging
 import re
 import sys
-from itertools import pairwise
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
+from darts import TimeSeries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,11 +89,15 @@ class TestList:
         ]
         assert "person13_handclapping_d3" not in {each.clip for each in ranges}
 
-    def test_it_says_where_ranges_overlap(self) -> None:
-        overlaps: dict[str, int] = {}
-        for one, other in pairwise(kth_ranges("all")):
-            if one.clip == other.clip and one.first <= other.first <= one.last:
-                overlaps[one.clip] = one.last - other.first + 1
+    def test_some_of_its_ranges_overlap_or_are_not_in_order(self) -> None:
+        overlaps, disordered = {}, set()
+        for clip, parts in groupby(kth_ranges("all"), key=lambda each: each.clip):
+            ranges = list(parts)
+            frames = [t for each in ranges for t in range(each.first, each.last + 1)]
+            if doubled := len(frames) - len(set(frames)):
+                overlaps[clip] = doubled
+            if [each.first for each in ranges] != sorted(each.first for each in ranges):
+                disordered.add(clip)
         assert overlaps == {
             "person03_walking_d4": 1,
             "person12_handclapping_d4": 2,
@@ -102,13 +107,7 @@ class TestList:
             "person21_boxing_d2": 10,
             "person21_handclapping_d1": 100,
         }
-
-    def test_one_person_is_enough_and_none_too_few(self) -> None:
-        assert kth_ranges("test", people=25) == kth_ranges("test", people=[25])
-        with pytest.raises(ValueError, match=r"`people` must be some of 17 to 25 .* got none"):
-            kth_ranges("test", people=[])
-        with pytest.raises(ValueError, match=r"`actions` must be some of .* got none"):
-            kth_ranges("test", actions=[])
+        assert disordered == {"person07_jogging_d4", "person07_running_d4"}
 
     def test_people_of_the_splits_do_not_meet(self) -> None:
         train, test = ({each.person for each in kth_ranges(s)} for s in ("train", "test"))
@@ -118,12 +117,19 @@ class TestList:
         chosen = kth_ranges(actions=["boxing", "running"], people=[3])
         assert {(each.person, each.action) for each in chosen} == {(3, "boxing"), (3, "running")}
         assert kth_ranges(actions="walking") == kth_ranges(actions=["walking"])
+        assert kth_ranges(people=3) == kth_ranges(people=[3])
+        assert kth_windows(20, people=3) == kth_windows(20, people={3})
 
     def test_unknown_parts_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"`actions` must be some of boxing.*\['dancing'\]"):
             kth_ranges(actions=["dancing"])
         with pytest.raises(ValueError, match=r"1 to 16 in split='train', got \[17, 26\]; pass"):
             kth_ranges(people=[1, 17, 26])
+        for name in ("people", "actions"):
+            with pytest.raises(ValueError, match=f"`{name}` must not be empty; pass some of"):
+                kth_ranges(**{name: []})
+        with pytest.raises(ValueError, match=r"`people` must be some of 1 to 16 .* got \['3'\]"):
+            kth_ranges(people="3")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match='`split` must be "train", "test" or "all", got \'val'):
             kth_ranges("validation")  # type: ignore[arg-type]
 
@@ -199,6 +205,43 @@ class TestLoading:
             while not isinstance(base, np.memmap):
                 base = base.base
             np.testing.assert_array_equal(one.values(), plain.values())
+
+    def test_frames_between_ranges_are_not_kept_in_memory(self, clips: Path) -> None:
+        first, second, whole = load_kth(clips, people=1, size=None)
+
+        def held(series: TimeSeries) -> int:
+            base = series.all_values(copy=False)
+            while isinstance(base, np.ndarray) and base.base is not None:
+                base = base.base
+            return memoryview(base).nbytes
+
+        frame = 12 * 16 * 4
+        # frames 1 to 9 and 12 to 16, and 3 to 10
+        assert [held(one) for one in (first, second, whole)] == [9 * frame, 5 * frame, 8 * frame]
+
+    def test_wrong_sizes_and_caches_are_not_blamed_on_clips(
+        self, clips: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for size, error, message in (
+            (0, ValueError, r"^`size\[0\]=0` must be at least 1"),
+            ((8, 8, 1), ValueError, r"^`size` must be \(height, width\)"),
+            ("large", TypeError, r"^`size\[0\]` must be an integer"),
+        ):
+            with pytest.raises(error, match=message):
+                load_kth(clips, size=size)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"^`cache` must be the path of a folder, got 3"):
+            load_kth(clips, cache=3)  # type: ignore[arg-type]
+        Path("plain").write_text("no folder")
+        for cache in ("plain", "plain/below"):
+            with pytest.raises(
+                OSError, match=r"^`cache`: the folder /.* cannot be made .* another"
+            ):
+                load_kth(clips, cache=cache)
+        monkeypatch.setattr("os.access", lambda *_: False)
+        with pytest.raises(
+            PermissionError, match=r"`cache`: .* cannot be written to; pass another"
+        ):
+            load_kth(clips, cache="cache")
 
     def test_missing_clips_are_named(self, clips: Path, caplog: pytest.LogCaptureFixture) -> None:
         (clips / "person01_walking.avi").unlink()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,11 +15,11 @@ from darts_mim import Grid, MIMModel, series_to_frames
 from darts_mim.adapters import to_flow
 from darts_mim.datasets import FlowData, load_taxibj, taxibj
 from darts_mim.datasets.downloads import RemoteFile
-from darts_mim.datasets.flow_covariates import read_holidays
 from tests.datasets.flow_files import flows, half_hours, write_flow, write_weather
 
 NAMES = {year: f"BJ{year % 100}_M32x32_T30_InOut.h5" for year in (2013, 2014, 2015, 2016)}
 ROOT = Path("taxibj")
+ANEW = "; get the file anew$"  # all that can be done about a file that is published
 
 
 def write_year(year: int, day: str, days: int = 2, gone: slice = slice(0)) -> np.ndarray:
@@ -211,8 +212,19 @@ def test_missing_years_say_where_to_get_them(beijing: dict[int, np.ndarray]) -> 
     ):
         load()
     assert len(load(years=[2013, 2015, 2016]).train) == 4
-    with pytest.raises(ValueError, match=r"`years` must be some of 2013, .* got 2017"):
+
+
+def test_years_are_chosen(beijing: dict[int, np.ndarray]) -> None:
+    assert load(years=2014, test_days=1, weather=False).train == (
+        load(years=[2014, 2014], test_days=1, weather=False).train
+    )
+    with pytest.raises(ValueError, match=r"`years` must be some of 2013, .* got \[2017\]; pass"):
         load(years=[2017])
+    with pytest.raises(ValueError, match=r"`years` must not be empty; pass some of 2013, 2014"):
+        load(years=[])
+    for wrong in (2017, "2013", None):
+        with pytest.raises(ValueError, match=rf"`years` must be some of .* got \[{wrong!r}\]"):
+            load(years=wrong)
 
 
 def rewrite(dates: list[str], frames: np.ndarray | None = None) -> None:
@@ -222,13 +234,13 @@ def rewrite(dates: list[str], frames: np.ndarray | None = None) -> None:
 def test_dirty_dates_are_refused_by_name(beijing: dict[int, np.ndarray]) -> None:
     dates = half_hours("2014-03-01", 1)
     for changed, message in (
-        ([dates[1], dates[0], *dates[2:]], "BJ14_M.* must not go back"),
-        ([dates[0], *dates], "BJ14_M.* must be unique"),
-        ([*dates[:-1], "2014030149"], "BJ14_M.* a slot from 01 to 48"),
-        ([*dates[:-1], "2014023001"], "BJ14_M.* a day and a slot"),
+        ([dates[1], dates[0], *dates[2:]], r"must rise, got .* 00:00:00 after .* 00:30:00 \(.*\)"),
+        ([dates[0], *dates], r"must rise, got .* 00:00:00 after .* 00:00:00 \(and 0 more such\)"),
+        ([*dates[:-1], "2014030149"], r"must be a slot from 01 to 48 \(.*\), got 1 others: .*"),
+        ([*dates[:-1], "2014023001"], "must be a day and a slot in it, .* got 1 others: .*"),
     ):
         rewrite(changed)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"^`root`: dates in .*BJ14_M[^;]*{message}{ANEW}"):
             load()
     rewrite(half_hours("2013-07-02", 1))
     with pytest.raises(ValueError, match=r"BJ13_M.* and .*BJ14_M.* must not overlap in time"):
@@ -240,17 +252,35 @@ def test_damaged_files_are_refused_by_name(beijing: dict[int, np.ndarray]) -> No
     whole = path.read_bytes()
     for damaged in (b"", b"<html>", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"BJ14_M32x32_T30_InOut\.h5 is no whole HDF5 file"):
+        with pytest.raises(ValueError, match=rf"^`root`: .*BJ14_M.* is no whole HDF5 .*\){ANEW}"):
             load()
+    with h5py.File(path, "w") as file:
+        file["data"] = flows(48, 32, 32)
+    with pytest.raises(
+        ValueError, match=rf"^`root`: .*BJ14_M.* a dataset 'date', got \['data'\]{ANEW}"
+    ):
+        load()
     for frames, error, message in (
         (flows(48, 32, 32).astype("S"), TypeError, "real numbers"),
         (flows(47, 32, 32), ValueError, "a date for each of its 47 frames"),
+        (flows(0, 32, 32), ValueError, "a date for each of its 0 frames"),
         (flows(48, 32, 31), ValueError, "frames of 32 x 32 cells"),
+        (flows(48, 32, 32)[:, :1], ValueError, r"with inflow and outflow, .* got .* \(48, 1, 32"),
+        (flows(48, 32, 32)[:, 0], ValueError, r"frames .* got shape \(48, 32, 32\)"),
         (np.full((48, 2, 32, 32), np.nan), ValueError, "finite flows"),
     ):
         rewrite(dates, frames)
-        with pytest.raises(error, match=f"BJ14_M.*{message}"):
+        with pytest.raises(error, match=f"^`root`: .*BJ14_M[^;]*{message}[^;]*{ANEW}"):
             load()
+    rewrite([], flows(0, 32, 32))
+    with pytest.raises(ValueError, match=f"BJ14_M.*, and some of both, got 0 dates{ANEW}"):
+        load()
+    rewrite(dates)
+    with h5py.File(path, "a") as file:
+        del file["date"]
+        file["date"] = np.array([int(date) for date in dates])
+    with pytest.raises(TypeError, match=f"^`root`: 'date' in .*BJ14_M.* got shape .*int64{ANEW}"):
+        load()
 
 
 def test_damaged_covariates_are_refused_by_name(beijing: dict[int, np.ndarray]) -> None:
@@ -262,6 +292,7 @@ def test_damaged_covariates_are_refused_by_name(beijing: dict[int, np.ndarray]) 
         ),
         ({"Temperature": np.zeros(95)}, r"'Temperature' in .*logy\.h5 .* shape \(96,\), got"),
         ({"WindSpeed": np.full(96, b"x")}, r"'WindSpeed' in .*logy\.h5 must be numbers"),
+        ({"date": np.array(["2013079901"] * 96, "S")}, rf"^`root`: dates in .*got 96 .*{ANEW}"),
         ({"date": np.array(dates[::-1], "S")}, r"dates in .*BJ_Meteorology\.h5 must rise"),
     ):
         write_weather(weather, dates, **changed)
@@ -270,11 +301,43 @@ def test_damaged_covariates_are_refused_by_name(beijing: dict[int, np.ndarray]) 
     write_weather(weather, half_hours("2019-07-01", 2))
     with pytest.raises(ValueError, match=r"BJ_Meteorology\.h5 must tell of the time of the flows"):
         load()
-    (ROOT / "BJ_Holiday.txt").write_text("20130101\n2013-01-02\n")
-    with pytest.raises(
-        ValueError, match=r"line 2 of .*BJ_Holiday\.txt must be a day YYYYMMDD, got"
+
+
+def test_lines_of_holidays_are_counted_as_in_the_file(beijing: dict[int, np.ndarray]) -> None:
+    path = ROOT / "BJ_Holiday.txt"
+    path.write_text("# of 2013\n\n20130702  # a Tuesday\n\n20151102\n")
+    covariates = load(weather=False).covariates
+    assert covariates is not None
+    assert covariates.to_dataframe()["holiday"].sum() == 2 * 48
+    for text, line in (
+        ("20130101\n2013-01-02\n", 2),
+        ("20130101\n\n# none\n20130101 20130102\n", 4),
+        ("\n20130230", 2),
     ):
-        load(weather=False)
+        path.write_text(text)
+        with pytest.raises(
+            ValueError, match=rf"line {line} of .*BJ_Holiday\.txt must be a day YYYYMMDD, got"
+        ):
+            load(weather=False)
+    for text in ("", "\n \n", "# none\n"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"BJ_Holiday\.txt must hold days .* holidays=False"):
+            load(weather=False)
+
+
+def test_the_test_is_given_its_history(beijing: dict[int, np.ndarray]) -> None:
+    data = load()
+    [series] = data.test_with_history(10)
+    assert series.start_time() == data.test[0].start_time() - pd.Timedelta("5h")
+    assert series[10:] == data.test[0]
+    assert series[:10] == data.train[-1][-10:]
+    [series] = data.test_with_history(1000)  # more than the stretch before has
+    assert series.start_time() == data.train[-1].start_time()
+    assert Grid.from_series(series) == Grid.from_series(data.test[0])
+    gap = FlowData([data.train[-1][:-1]], data.test, None)
+    assert gap.test_with_history(10) == data.test
+    with pytest.raises(ValueError, match="`length=0` must be at least 1"):
+        data.test_with_history(0)
 
 
 def test_a_split_that_leaves_nothing_is_refused(beijing: dict[int, np.ndarray]) -> None:
@@ -282,6 +345,8 @@ def test_a_split_that_leaves_nothing_is_refused(beijing: dict[int, np.ndarray]) 
         load(test_days=4000)
     with pytest.raises(ValueError, match="`test_days=0` must be at least 1"):
         load(test_days=0)
+    with pytest.raises(ValueError, match=r"^`min_length=999` leaves none .*; pass a smaller one$"):
+        load(min_length=999)
 
 
 def test_short_stretches_are_dropped_with_a_warning(
@@ -300,13 +365,3 @@ def test_without_h5py_the_error_names_an_extra(
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"pip install 'darts-mim\[flow\]'"):
         load()
-
-
-def test_lines_of_a_list_of_holidays_are_counted_and_there_must_be_some(tmp_path: Path) -> None:
-    file = tmp_path / "BJ_Holiday.txt"
-    file.write_text("20130101\n\n\n2013-01-02\n")
-    with pytest.raises(ValueError, match=r"line 4 of .* must be a day YYYYMMDD, got '2013-01-02'"):
-        read_holidays(file)
-    file.write_text("\n")
-    with pytest.raises(ValueError, match=r"BJ_Holiday\.txt must hold days, got none"):
-        read_holidays(file)

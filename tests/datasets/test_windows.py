@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darts_mim import frames_to_series
+from darts_mim import frames_to_series, series_to_frames
 from darts_mim.datasets import (
     NONSTATIONARY_FROM,
     SeriesWindows,
@@ -58,7 +58,32 @@ def test_windows_are_selected_and_become_series() -> None:
     assert series.components.equals(some.series[0].components)
 
 
+def test_windows_become_slices_with_times_and_metadata() -> None:
+    frames = np.arange(7 * 2 * 3 * 4.0).reshape(7, 2, 3, 4)
+    series = frames_to_series(
+        frames,
+        start="2016-01-01",
+        freq="30min",
+        static_fields={"height": np.ones((3, 4))},
+        metadata={"city": "here"},
+        dtype=np.float64,
+    )
+    clips = SeriesWindows([numbered(2), series], 4, 3)
+    one, again = clips.to_series([-1, 0])
+    assert (str(one.start_time()), len(one)) == ("2016-01-01 01:30:00", 4)
+    assert one.metadata["city"] == "here"
+    np.testing.assert_array_equal(one.static_covariates, series.static_covariates)
+    assert (one.dtype, clips[1].dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(series_to_frames(one), clips[1])
+    np.testing.assert_array_equal(series_to_frames(again), clips[0])
+    with pytest.raises(IndexError, match=r"`index` must be in -2\.\.1, got 2"):
+        clips.to_series([2])
+
+
 def test_windows_that_cannot_be_are_refused() -> None:
+    stochastic = frames_to_series(np.zeros((5, 2, 3, 4, 6)), layout="TCHWS")
+    with pytest.raises(ValueError, match="must not be stochastic, got 6 samples in series 1; pass"):
+        SeriesWindows([numbered(5), stochastic], 2)
     with pytest.raises(ValueError, match="`series` must not be empty"):
         SeriesWindows([], 4)
     with pytest.raises(ValueError, match="`length=0` must be at least 1"):
@@ -137,9 +162,3 @@ class TestNonstationarity:
         for threshold in (0, -1, float("nan"), float("inf")):
             with pytest.raises(ValueError, match="`threshold` must be positive and finite"):
                 split_by_nonstationarity([], threshold=threshold)
-
-
-def test_a_series_of_samples_has_no_windows() -> None:
-    frames = np.zeros((5, 1, 2, 3, 4), dtype=np.float32)
-    with pytest.raises(ValueError, match="`series` must have one sample, got 4 in series 0"):
-        SeriesWindows([frames_to_series(frames, layout="TCHWS")], length=3)
