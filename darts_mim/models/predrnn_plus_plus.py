@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from darts_mim.grid import Grid
 from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.predrnn_plus_plus import PredRNNPlusPlusNetwork
+from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = ["PredRNNPlusPlusModel"]
 
@@ -29,8 +34,12 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
         As for ``MIMModel``.
     hidden_channels
         Channels of each layer from the bottom to the top, at least two layers.
-    kernel_size, patch_size, layer_norm, forget_bias
+    kernel_size, patch_size, forget_bias
         As for ``MIMModel``.
+    layer_norm
+        Whether each convolution's output is layer-normalised; other than in ``MIMModel`` not by
+        default. The paper has no normalisation, and with it the gradients of this network grow
+        with every frame, a thousandfold over twenty.
     dropout, scheduled_sampling, recompute, use_static_covariates, grid
         As for ``MIMModel``.
     **kwargs
@@ -70,3 +79,37 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
     """
 
     module_type = _PredRNNPlusPlusModule
+
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        *,
+        hidden_channels: Sequence[int] = (64, 64, 64, 64),
+        kernel_size: int = 5,
+        patch_size: int = 1,
+        layer_norm: bool = False,
+        forget_bias: float = 1.0,
+        dropout: float = 0.0,
+        scheduled_sampling: ScheduledSampling | None = None,
+        recompute: bool = False,
+        use_static_covariates: bool = True,
+        grid: Grid | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            input_chunk_length,
+            output_chunk_length,
+            output_chunk_shift,
+            hidden_channels=hidden_channels,
+            kernel_size=kernel_size,
+            patch_size=patch_size,
+            layer_norm=layer_norm,
+            forget_bias=forget_bias,
+            dropout=dropout,
+            scheduled_sampling=scheduled_sampling,
+            recompute=recompute,
+            use_static_covariates=use_static_covariates,
+            grid=grid,
+        )

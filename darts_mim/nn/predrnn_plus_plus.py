@@ -81,7 +81,7 @@ class CausalLSTMCell(nn.Module):
         hidden_channels: int,
         kernel_size: int = 5,
         *,
-        layer_norm: bool = True,
+        layer_norm: bool = False,
         forget_bias: float = 1.0,
     ) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class GradientHighwayUnit(nn.Module):
     torch.Size([2, 8, 6, 5])
     """
 
-    def __init__(self, channels: int, kernel_size: int = 5, *, layer_norm: bool = True) -> None:
+    def __init__(self, channels: int, kernel_size: int = 5, *, layer_norm: bool = False) -> None:
         super().__init__()
         self.from_input = GateConvolution(
             channels, channels, 2, kernel_size, layer_norm=layer_norm, bias=True
@@ -217,6 +217,9 @@ class PredRNNPlusPlusNetwork(RecurrentNetwork[PredRNNPlusPlusState]):
     hidden_channels
         Channels of each layer, from the bottom to the top; at least two layers. Where the widths of
         two layers that hand on the memory differ, it passes a 1x1 convolution.
+    layer_norm
+        Whether each convolution's output is layer-normalised. The paper has no normalisation; with
+        it, gradients grow with every frame.
     **options
         All else that a ``RecurrentNetwork`` takes.
 
@@ -245,9 +248,11 @@ class PredRNNPlusPlusNetwork(RecurrentNetwork[PredRNNPlusPlusState]):
         self,
         in_channels: int,
         hidden_channels: Sequence[int] = (64, 64, 64, 64),
+        *,
+        layer_norm: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(in_channels, hidden_channels, **options)
+        super().__init__(in_channels, hidden_channels, layer_norm=layer_norm, **options)
         widths, cell_options = self.hidden_channels, self.cell_options
         self.cells = nn.ModuleList(
             CausalLSTMCell(below, width, **cell_options)

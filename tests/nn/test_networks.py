@@ -53,6 +53,19 @@ def test_a_network_equals_its_equations_written_out(
         assert error <= 1e-10
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_do_not_explode_with_the_number_of_frames(name: str) -> None:
+    norms = []
+    for length in (3, 19):
+        torch.manual_seed(0)
+        network = NETWORKS[name][0](1, (8, 8, 8, 8), kernel_size=3, patch_size=4)
+        clip = (torch.rand(2, length, 1, 32, 32) > 0.9).float()
+        frames, _ = network(clip, horizon=1)
+        torch.nn.functional.mse_loss(frames[:, :-1], clip[:, 1:]).backward()
+        norms.append(sum(p.grad.square().sum() for p in network.parameters()).sqrt())
+    assert norms[1] < 30 * norms[0]
+
+
 @pytest.mark.parametrize("layer_norm", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_equal_finite_differences(name: str, layer_norm: bool) -> None:
