@@ -150,18 +150,22 @@ def start(
             help=f"what to train, of {', '.join(by_option)}; default: what the preset says",
         )
         parser.add_argument(
-            "--accelerator", default="auto", help="auto, cpu or gpu"
+            "--accelerator", default="auto", choices=("auto", "cpu", "gpu")
         )
     parser.add_argument("--output", type=Path, help="default: a folder in out/")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.seed < 0:
+        parser.error(f"--seed must be at least 0, got {options.seed}")
     preset = presets[options.preset]
     dataset = getattr(options, "dataset", None)
     chosen = getattr(options, "models", None)
     return Run(
         preset=preset,
-        output=options.output
-        or _default_output(name, dataset, options.preset, options.seed),
+        output=(
+            options.output
+            or _default_output(name, dataset, options.preset, options.seed)
+        ).absolute(),
         seed=options.seed,
         record={
             **describe_run(options.seed, packages),
@@ -268,6 +272,9 @@ class LossLog(pl.Callback):
         it is; by default nothing is printed.
     """
 
+    started = 0.0  # by the clock, when training began
+    kept: dict[str, Any] | None = None  # by the checkpoint gone on from
+
     def __init__(
         self,
         path: Path,
@@ -281,18 +288,28 @@ class LossLog(pl.Callback):
         self.total = total
         self.losses: list[float] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: losses of the stretch, and the time that passed."""
+        return {
+            "losses": list(self.losses),
+            "seconds": time.monotonic() - self.started,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
+        self.kept = state_dict
+
     def on_train_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Start the clock where the file left it, and drop what lies behind the checkpoint."""
+        """Start the clock where the checkpoint left it, and drop what the file has beyond it."""
         done = read_losses(self.path)
         done = done[done["step"] <= trainer.global_step]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path, done.to_csv(index=False))
-        self.losses = []
-        self.started = time.monotonic() - (
-            done["seconds"].iloc[-1] if len(done) else 0.0
-        )
+        kept, self.kept = self.kept or {"losses": [], "seconds": 0.0}, None
+        self.losses = kept["losses"]
+        self.started = time.monotonic() - kept["seconds"]
 
     def on_train_batch_end(
         self,
@@ -304,14 +321,23 @@ class LossLog(pl.Callback):
         """Note the loss of a step."""
         self.losses.append(float(outputs["loss"]))
         if trainer.global_step % self.every == 0:
-            seconds = time.monotonic() - self.started
-            with self.path.open("a") as file:
-                file.write(
-                    f"{trainer.global_step},{np.mean(self.losses):.6g},{seconds:.1f}\n"
-                )
-            if self.name is not None:
-                self._say(trainer.global_step, seconds)
-            self.losses = []
+            self._write(trainer.global_step)
+
+    def on_train_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Write what is left of the last stretch."""
+        is_written = trainer.global_step in set(read_losses(self.path)["step"])
+        if self.losses and not is_written:
+            self._write(trainer.global_step)
+
+    def _write(self, step: int) -> None:
+        seconds = time.monotonic() - self.started
+        with self.path.open("a") as file:
+            file.write(f"{step},{np.mean(self.losses):.6g},{seconds:.1f}\n")
+        if self.name is not None:
+            self._say(step, seconds)
+        self.losses = []
 
     def _say(self, step: int, seconds: float) -> None:
         """Print how far training is, and how long it still takes."""

@@ -8,6 +8,7 @@ the same command finds what is done, says so, and does the rest.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from darts import TimeSeries
 from darts.models.forecasting.forecasting_model import GlobalForecastingModel
 from darts_mim.models.base import GridForecastingModel
 from darts_mim.plotting import plot_horizon_error, save_figure
 from darts_mim.protocols import Protocol
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from common import LossLog, Run, in_words, one_cycle, option_name, show
 from published import Published
@@ -118,25 +121,45 @@ def train(
     SystemExit
         If the folder holds a model of another preset, seed or data.
     """
+    begin_or_resume(run.output, run.record)
     folder = run.output / option_name(name)
-    if list((folder / "checkpoints").glob("last-*")):
+    checkpoints = list((folder / "checkpoints").glob("last-*"))
+    if checkpoints:
         begin_or_resume(folder, run.record)
-        step = int(read_losses(folder / "loss.csv")["step"].max())
+        step = torch.load(
+            checkpoints[0], map_location="cpu", weights_only=False
+        )["global_step"]
         print(f"{name}: going on from the last checkpoint, step {step}")
-        # trusted: the checkpoint is our own, and names the LossLog of this folder
-        model = GridForecastingModel.load_from_checkpoint(
-            option_name(name),
-            work_dir=str(run.output),
-            best=False,
-            trusted=True,
-        )
+        model = _load(run, name)
     else:
-        run.output.mkdir(parents=True, exist_ok=True)
-        model = make()  # empties the folder
+        # nothing was kept of a run that was stopped before its first checkpoint
+        shutil.rmtree(folder, ignore_errors=True)
+        model = make()
         begin_or_resume(folder, run.record)
     fit(model)
     parameters = sum(each.numel() for each in model.model.parameters())
     write_whole(folder / "size.json", json.dumps({"parameters": parameters}))
+    return model
+
+
+def _load(run: Run, name: str) -> GridForecastingModel:
+    """Load a model from its last checkpoint, as one of this folder and this accelerator."""
+    folder = run.output / option_name(name)
+    # trusted: the checkpoint is our own, and names the LossLog
+    model = GridForecastingModel.load_from_checkpoint(
+        folder.name,
+        work_dir=str(run.output),
+        best=False,
+        trusted=True,
+        map_location="cpu",
+    )
+    model.work_dir = str(run.output)  # the folder may have been moved
+    model.trainer_params["accelerator"] = run.accelerator
+    for callback in model.trainer_params["callbacks"]:
+        if isinstance(callback, LossLog):
+            callback.path = folder / "loss.csv"
+        elif isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder / "checkpoints")
     return model
 
 

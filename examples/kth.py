@@ -14,8 +14,8 @@
 #   of drawn figures, named like these, and reads them.
 # - `--models mim predrnn` trains these, with the same budget; each once, whatever else is asked for
 #   later.
-# - Presets: `smoke` runs in seconds and shows that everything works; `cpu` takes a model some ten
-#   to twenty minutes on two cores; `paper` is the paper's network and frame size, for a GPU.
+# - Presets: `smoke` runs in seconds and shows that everything works; `cpu` takes a model up to
+#   half an hour on a core; `paper` is the paper's network and frame size, for a GPU.
 #
 # An interrupted run goes on where its last checkpoint stands: give the same command again.
 

@@ -13,8 +13,8 @@
 #   `benchmark` tests on the published test file, `mnist_test_seq.npy`, in the same folder.
 # - `--models mim predrnn` trains these, with the same budget; each once, whatever else is asked for
 #   later.
-# - Presets: `smoke` runs in seconds and shows that everything works; `cpu` takes a model some ten
-#   to twenty minutes on two cores; `paper` is the paper's training, for a GPU.
+# - Presets: `smoke` runs in seconds and shows that everything works; `cpu` takes a model up to
+#   half an hour on a core; `paper` is the paper's training, for a GPU.
 #
 # An interrupted run goes on where its last checkpoint stands: give the same command again.
 

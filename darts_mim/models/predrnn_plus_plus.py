@@ -38,8 +38,8 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
         As for ``MIMModel``.
     layer_norm
         Whether each convolution's output is layer-normalised; other than in ``MIMModel`` not by
-        default. The paper has no normalisation, and with it the gradients of this network grow
-        with every frame, a thousandfold over twenty.
+        default. The paper has no normalisation, and with it the gradients of this network explode
+        over twenty frames.
     dropout, scheduled_sampling, recompute, use_static_covariates, grid
         As for ``MIMModel``.
     **kwargs
