@@ -307,7 +307,8 @@ def report(
         run.output / f"errors{ending}.csv", errors.map(rounded).to_csv()
     )
     write_whole(
-        run.output / f"table{ending}.md", as_markdown(tables, published)
+        run.output / f"table{ending}.md",
+        as_markdown(tables, published, run.record),
     )
     results = {
         **run.record,

@@ -101,7 +101,7 @@ def make_tables() -> dict[Path, str]:
             continue  # of one model alone, without a table of its own
         ending = path.stem.removeprefix("results")
         made[path.with_name(f"table{ending}.md")] = as_markdown(
-            tables_of(record), PUBLISHED.get(record["published"])
+            tables_of(record), PUBLISHED.get(record["published"]), record
         )
         if not ending:
             made[path.with_name("origin.md")] = origin(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -17,11 +18,15 @@ def means_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def as_markdown(
-    tables: Mapping[str, pd.DataFrame], published: Published | None
+    tables: Mapping[str, pd.DataFrame],
+    published: Published | None,
+    record: Mapping[str, Any],
 ) -> str:
     """Return the tables of a run: means, the published ones, and each metric by frame."""
     means = means_of(tables)
-    parts = [as_lines(means)]
+    names = ("dataset", "data", "seed")
+    said = ", ".join(f"{name} {record[name]}" for name in names)
+    parts = [f"Measured ({said}):", as_lines(means)]
     if published is not None:
         origin = f"Published ({published.source}; {published.setting}):"
         parts += [origin, as_lines(published.figures)]
