@@ -122,7 +122,7 @@ run = start(
 #
 # A series for each clip, grey, in [0, 1]; KTH's clips are cut into the ranges in which somebody
 # acts, as the data set's own list gives them. Everything that one person does is in one part alone.
-# Nothing is chosen on the test, nor on anything else: what is tested are the weights after the last
+# No weights are chosen by the test: what is tested are those after the last
 # step.
 
 # %%

@@ -120,7 +120,7 @@ run = start(
 #
 # Sequences are made when they are asked for, each a function of the seed and of its number: nothing
 # is stored. Training sequences show the training digits and test sequences the test digits; the
-# test set is the same whatever `--seed` says. Nothing is chosen on it, nor on anything else: what
+# test set is the same whatever `--seed` says. No weights are chosen by it: what
 # is tested are the weights after the last step.
 #
 # Accelerated digits draw a rate `r` each, uniform between -0.05 and 0.05, and go `speed * exp(r t)`

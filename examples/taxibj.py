@@ -115,8 +115,8 @@ run = start(
 #
 # A series for each stretch between gaps, in trips. What is known beside the flow - holidays and
 # weather, as it was observed - are future covariates. The last weeks are the test, four of TaxiBJ
-# and 27 days of `nyc-taxi`; `smoke` takes two days. Nothing is chosen on it, nor on any other
-# data: what is tested are the weights after the last step.
+# and 27 days of `nyc-taxi`; `smoke` takes two days. No weights are chosen by it: what is tested
+# are those after the last step.
 
 # %%
 import pandas as pd
