@@ -29,6 +29,7 @@ from darts_mim.models.base import GridForecastingModel
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.nn.cells import MIMBlock, STLSTMCell
 from darts_mim.nn.patches import fold_patches
+from darts_mim.nn.recurrent import RecurrentNetwork
 
 __all__ = ["GateSaturation", "gate_saturation"]
 
@@ -226,7 +227,8 @@ class _Recorder:
 
         def count(cell: STLSTMCell, args: tuple[Any, ...]) -> None:
             x, _, state = args
-            forget = cell.from_input(x)[2] + cell.from_hidden(state.h)[2]
+            gates = cell.from_input(x)[0] + cell.from_hidden(state.h)[0]
+            forget = gates.chunk(3, dim=1)[2]
             self._count(layer, torch.sigmoid(forget), torch.ones_like(forget, dtype=torch.bool))
 
         return count
@@ -261,7 +263,9 @@ def _observed_patches(mask: Tensor, network: nn.Module) -> Tensor:
 
 @contextmanager
 def _recording(network: nn.Module, mask: Tensor | None, threshold: float) -> Iterator[_Recorder]:
-    """Watch a network while it runs, and leave it as it was."""
+    """Watch a network while it runs, on the plain path, and leave it as it was."""
+    network = cast(RecurrentNetwork[Any], network)
+    fused, network.fused = network.fused, False
     recorder = _Recorder(network, mask, threshold)
     first = recorder.cells[0]
     handles = [
@@ -276,5 +280,6 @@ def _recording(network: nn.Module, mask: Tensor | None, threshold: float) -> Ite
     try:
         yield recorder
     finally:
+        network.fused = fused
         for handle in handles:
             handle.remove()

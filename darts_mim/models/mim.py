@@ -88,6 +88,11 @@ class MIMModel(RecurrentGridModel):
         Whether training computes the activations of a time step again in the backward pass, rather
         than to store those of all steps. The loss and the weights are the same; a step takes a
         fraction of the memory and about a third more operations (``summary`` says how many).
+    fused
+        Whether to take the fast path: the same network with fewer passes over the tensors, in
+        kernels that are compiled once on the machine they run on. ``None`` takes it wherever it is
+        known to be right and faster, ``True`` wherever it can run, ``False`` never; why it is not
+        taken is logged. Results are the same but for rounding.
     use_static_covariates
         Whether to read the static covariates of the target, where it has any.
     grid
@@ -154,6 +159,7 @@ class MIMModel(RecurrentGridModel):
         dropout: float = 0.0,
         scheduled_sampling: ScheduledSampling | None = None,
         recompute: bool = False,
+        fused: bool | None = None,
         use_static_covariates: bool = True,
         grid: Grid | None = None,
         **kwargs: Any,
@@ -170,6 +176,7 @@ class MIMModel(RecurrentGridModel):
             dropout=dropout,
             scheduled_sampling=scheduled_sampling,
             recompute=recompute,
+            fused=fused,
             use_static_covariates=use_static_covariates,
             grid=grid,
         )

@@ -69,7 +69,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
     ----------
     input_chunk_length, output_chunk_length, output_chunk_shift
         As for ``MIMModel``.
-    hidden_channels, kernel_size, patch_size, layer_norm, forget_bias, recompute
+    hidden_channels, kernel_size, patch_size, layer_norm, forget_bias, recompute, fused
         Options that all recurrent networks have, as for ``MIMModel``.
     dropout, scheduled_sampling, use_static_covariates, grid
         As for ``MIMModel``.
@@ -93,6 +93,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
         dropout: float = 0.0,
         scheduled_sampling: ScheduledSampling | None = None,
         recompute: bool = False,
+        fused: bool | None = None,
         use_static_covariates: bool = True,
         grid: Grid | None = None,
         **kwargs: Any,
@@ -107,6 +108,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
                 layer_norm=layer_norm,
                 forget_bias=forget_bias,
                 recompute=recompute,
+                fused=fused,
                 least_layers=self.module_type.network_type.least_layers,
             )
         )

@@ -7,7 +7,8 @@ n state of MIM-N, s state of MIM-S, d difference of two hidden states; g, i, f, 
 the gates that the paper marks with a prime carry the suffix ``_m`` here.
 
 All gates that read the same tensor share one convolution, and the output gate reads C and M side
-by side. Layer normalisation acts on the output of each such convolution, over all its gates and
+by side. What is convolved from x for the gates g, i and f, side by side in one tensor, is called
+``gif_x``. Layer normalisation acts on the output of each such convolution, over all its gates and
 (H, W), as in the authors' released code, with a gain and a bias per channel: no parameter depends
 on the resolution.
 
@@ -24,10 +25,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from darts_mim.nn.gates import GateConvolution, HiddenOutput, SpatiotemporalMemory
+from darts_mim.nn.gates import (
+    GateConvolution,
+    HiddenOutput,
+    SpatiotemporalMemory,
+    admit,
+    emit,
+    remember,
+)
 
 __all__ = [
     "MIMBlock",
@@ -77,6 +84,7 @@ class STLSTMCell(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> cell = STLSTMCell(in_channels=16, hidden_channels=8)
     >>> x, zero = torch.rand(2, 16, 6, 5), torch.zeros(2, 8, 6, 5)
     >>> m, state = cell(x, zero, STLSTMState(h=zero, c=zero))
@@ -95,10 +103,10 @@ class STLSTMCell(nn.Module):
     ) -> None:
         super().__init__()
         self.from_input = GateConvolution(
-            in_channels, hidden_channels, 7, kernel_size, layer_norm=layer_norm, bias=True
+            in_channels, hidden_channels, (3, 1, 3), kernel_size, layer_norm=layer_norm, bias=True
         )
         self.from_hidden = GateConvolution(
-            hidden_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm
         )
         self.memory = SpatiotemporalMemory(hidden_channels, kernel_size, layer_norm=layer_norm)
         self.output = HiddenOutput(hidden_channels, kernel_size, layer_norm=layer_norm)
@@ -126,11 +134,10 @@ class STLSTMCell(nn.Module):
             State of this layer.
         """
         h, c = state
-        g_x, i_x, f_x, o_x, g_m, i_m, f_m = self.from_input(x)
-        g_h, i_h, f_h, o_h = self.from_hidden(h)
-        kept = torch.sigmoid(f_x + f_h) * c
-        c = kept + torch.sigmoid(i_x + i_h) * torch.tanh(g_x + g_h)
-        m = self.memory(g_m, i_m, f_m, m)
+        gif_x, o_x, gif_m = self.from_input(x)
+        gif_h, o_h = self.from_hidden(h)
+        c = remember(gif_x + gif_h, c)
+        m = self.memory(gif_m, m)
         h = self.output(o_x + o_h, c, m)
         return m, STLSTMState(h, c)
 
@@ -158,6 +165,7 @@ class NonStationaryUnit(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> unit = NonStationaryUnit(in_channels=16, hidden_channels=8)
     >>> d, n = unit(torch.rand(2, 16, 6, 5), torch.zeros(2, 8, 6, 5))
     >>> d.shape, n.shape
@@ -175,23 +183,23 @@ class NonStationaryUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.from_difference = GateConvolution(
-            in_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm, bias=True
+            in_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm, bias=True
         )
         self.from_state = GateConvolution(
-            hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (3,), kernel_size, layer_norm=layer_norm
         )
         self.from_new_state = GateConvolution(
-            hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
         )
         self.from_difference.add_bias(gate=2, value=forget_bias)
 
     def forward(self, d: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
         """Return D[t] and N[t], each (B, C, H, W), for d (B, in_channels, H, W) and N[t-1]."""
-        g_d, i_d, f_d, o_d = self.from_difference(d)
-        g_n, i_n, f_n = self.from_state(n)
-        n = torch.sigmoid(f_d + f_n) * n + torch.sigmoid(i_d + i_n) * torch.tanh(g_d + g_n)
+        gif_d, o_d = self.from_difference(d)
+        (gif_n,) = self.from_state(n)
+        n = remember(gif_d + gif_n, n)
         (o_n,) = self.from_new_state(n)
-        return torch.sigmoid(o_d + o_n) * torch.tanh(n), n
+        return emit(o_d + o_n, n), n
 
 
 class StationaryUnit(nn.Module):
@@ -218,6 +226,7 @@ class StationaryUnit(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> unit = StationaryUnit(in_channels=8, hidden_channels=8)
     >>> d, zero = torch.rand(2, 8, 6, 5), torch.zeros(2, 8, 6, 5)
     >>> kept, s = unit(d, c=zero, s=zero)
@@ -236,23 +245,23 @@ class StationaryUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.from_difference = GateConvolution(
-            in_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm, bias=True
+            in_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm, bias=True
         )
         self.from_cell = GateConvolution(
-            hidden_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm
         )
         self.from_new_state = GateConvolution(
-            hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
         )
         self.from_difference.add_bias(gate=2, value=forget_bias)
 
     def forward(self, d: Tensor, c: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Return the share kept and S[t], each (B, C, H, W), for D[t], C[t-1] and S[t-1]."""
-        g_d, i_d, f_d, o_d = self.from_difference(d)
-        g_c, i_c, f_c, o_c = self.from_cell(c)
-        s = torch.sigmoid(f_d + f_c) * s + torch.sigmoid(i_d + i_c) * torch.tanh(g_d + g_c)
+        gif_d, o_d = self.from_difference(d)
+        gif_c, o_c = self.from_cell(c)
+        s = remember(gif_d + gif_c, s)
         (o_s,) = self.from_new_state(s)
-        return torch.sigmoid(o_d + o_c + o_s) * torch.tanh(s), s
+        return emit(o_d + o_c + o_s, s), s
 
 
 class MIMBlock(nn.Module):
@@ -279,6 +288,7 @@ class MIMBlock(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> block = MIMBlock(in_channels=16, hidden_channels=8)
     >>> h, h_before = torch.rand(2, 16, 6, 5), torch.rand(2, 16, 6, 5)
     >>> zero = torch.zeros(2, 8, 6, 5)
@@ -300,10 +310,10 @@ class MIMBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.from_input = GateConvolution(
-            in_channels, hidden_channels, 6, kernel_size, layer_norm=layer_norm, bias=True
+            in_channels, hidden_channels, (2, 1, 3), kernel_size, layer_norm=layer_norm, bias=True
         )
         self.from_hidden = GateConvolution(
-            hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (2, 1), kernel_size, layer_norm=layer_norm
         )
         self.nonstationary: NonStationaryUnit | None = None
         self.stationary: StationaryUnit | None = None
@@ -351,14 +361,14 @@ class MIMBlock(nn.Module):
             State of this layer.
         """
         h, c, n, s = state
-        g_x, i_x, o_x, g_m, i_m, f_m = self.from_input(x)
-        g_h, i_h, o_h = self.from_hidden(h)
+        gi_x, o_x, gif_m = self.from_input(x)
+        gi_h, o_h = self.from_hidden(h)
         kept = d
         if self.nonstationary is not None:
             kept, n = self.nonstationary(kept, n)
         if self.stationary is not None:
             kept, s = self.stationary(kept, c, s)
-        c = kept + torch.sigmoid(i_x + i_h) * torch.tanh(g_x + g_h)
-        m = self.memory(g_m, i_m, f_m, m)
+        c = admit(gi_x + gi_h, kept)
+        m = self.memory(gif_m, m)
         h = self.output(o_x + o_h, c, m)
         return m, MIMBlockState(h, c, n, s)

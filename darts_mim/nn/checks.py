@@ -30,6 +30,7 @@ class NetworkOptions(TypedDict):
     layer_norm: bool
     forget_bias: float
     recompute: bool
+    fused: bool | None
 
 
 class Units(TypedDict):
@@ -47,6 +48,7 @@ def checked_options(
     layer_norm: Any,
     forget_bias: Any,
     recompute: Any,
+    fused: Any,
     least_layers: int,
 ) -> NetworkOptions:
     """Check the options of a ``RecurrentNetwork`` and return them as plain Python values.
@@ -77,6 +79,7 @@ def checked_options(
         layer_norm=checked_flag("layer_norm", layer_norm),
         forget_bias=checked_number("forget_bias", forget_bias),
         recompute=checked_flag("recompute", recompute),
+        fused=None if fused is None else checked_flag("fused", fused),
     )
 
 

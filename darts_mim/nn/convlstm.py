@@ -75,10 +75,10 @@ class ConvLSTMCell(nn.Module):
     ) -> None:
         super().__init__()
         self.from_input = GateConvolution(
-            in_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm, bias=True
+            in_channels, hidden_channels, (1,) * 4, kernel_size, layer_norm=layer_norm, bias=True
         )
         self.from_hidden = GateConvolution(
-            hidden_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (1,) * 4, kernel_size, layer_norm=layer_norm
         )
         self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, 1, 1))
         self.from_input.add_bias(gate=2, value=forget_bias)

@@ -110,6 +110,7 @@ class _Memory:
 class _ValuelessTensor(Tensor):
     """Tensor of which there are shape, type and device alone."""
 
+    has_values = False
     memory: _Memory
     is_any: bool = False
 

@@ -1,16 +1,51 @@
-"""Parts that the cells share: gate convolutions, the travelling memory, the hidden state's output.
+"""Parts that the cells share: gate convolutions, what gates do, the memory, the hidden state.
 
-Letters and conventions are those of ``darts_mim.nn.cells``.
+Letters and conventions are those of ``darts_mim.nn.cells``. On the fast path a gate convolution
+returns pre-activations that are not added up yet, and ``remember``, ``admit`` and ``emit`` hand
+them on; what is written here is what they compute.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GateConvolution", "HiddenOutput", "SpatiotemporalMemory"]
+from darts_mim.nn.fused.unrolling import PreActivations, active_unrolling
+
+__all__ = [
+    "GateConvolution",
+    "HiddenOutput",
+    "SpatiotemporalMemory",
+    "admit",
+    "emit",
+    "remember",
+]
+
+
+def remember(gates: Tensor | PreActivations, state: Tensor) -> Tensor:
+    """Return s(f) . state + s(i) . tanh(g) for the pre-activations of g, i and f side by side."""
+    if isinstance(gates, PreActivations):
+        return gates.act("remember", state)
+    g, i, f = gates.chunk(3, dim=1)
+    return torch.sigmoid(f) * state + torch.sigmoid(i) * torch.tanh(g)
+
+
+def admit(gates: Tensor | PreActivations, kept: Tensor) -> Tensor:
+    """Return kept + s(i) . tanh(g) for the pre-activations of g and i side by side."""
+    if isinstance(gates, PreActivations):
+        return gates.act("admit", kept)
+    g, i = gates.chunk(2, dim=1)
+    return kept + torch.sigmoid(i) * torch.tanh(g)
+
+
+def emit(gate: Tensor | PreActivations, content: Tensor) -> Tensor:
+    """Return s(o) . tanh(content) for the pre-activation of o."""
+    if isinstance(gate, PreActivations):
+        return gate.act("emit", content)
+    return torch.sigmoid(gate) * torch.tanh(content)
 
 
 class GateConvolution(nn.Module):
@@ -22,8 +57,8 @@ class GateConvolution(nn.Module):
         Channels of the tensor read.
     hidden_channels
         Channels C of each gate.
-    n_gates
-        Number of gates.
+    gates
+        How many gates each of the tensors has that are returned.
     kernel_size
         Side of the square kernel, odd.
     layer_norm
@@ -37,14 +72,15 @@ class GateConvolution(nn.Module):
         self,
         in_channels: int,
         hidden_channels: int,
-        n_gates: int,
+        gates: Sequence[int],
         kernel_size: int,
         *,
         layer_norm: bool,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.n_gates = n_gates
+        self.n_gates = n_gates = sum(gates)
+        self.group_channels = [count * hidden_channels for count in gates]
         self.convolution = nn.Conv2d(
             in_channels,
             n_gates * hidden_channels,
@@ -56,10 +92,24 @@ class GateConvolution(nn.Module):
             nn.GroupNorm(1, n_gates * hidden_channels) if layer_norm else nn.Identity()
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return ``n_gates`` tensors of shape (B, C, H, W) for ``x`` (B, in_channels, H, W)."""
+    def forward(self, x: Tensor) -> tuple[Any, ...]:
+        """Return pre-activations of gates side by side, for ``x`` (B, in_channels, H, W).
+
+        Parameters
+        ----------
+        x
+            What is convolved.
+
+        Returns
+        -------
+        tuple of Tensor
+            For each number n in ``gates`` a tensor of shape (B, n * C, H, W); on the fast path
+            what stands in for it, and can be added up like it.
+        """
+        if (unrolling := active_unrolling()) is not None:
+            return unrolling.convolve(self, x)
         gates: Tensor = self.norm(self.convolution(x))
-        return gates.chunk(self.n_gates, dim=1)
+        return tuple(gates.split(self.group_channels, dim=1))
 
     @torch.no_grad()
     def add_bias(self, gate: int, value: float) -> None:
@@ -83,13 +133,13 @@ class SpatiotemporalMemory(nn.Module):
     def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
         super().__init__()
         self.from_memory = GateConvolution(
-            hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (3,), kernel_size, layer_norm=layer_norm
         )
 
-    def forward(self, g_x: Tensor, i_x: Tensor, f_x: Tensor, m: Tensor) -> Tensor:
-        """Return the updated memory; all tensors are (B, C, H, W)."""
-        g_m, i_m, f_m = self.from_memory(m)
-        return torch.sigmoid(f_x + f_m) * m + torch.sigmoid(i_x + i_m) * torch.tanh(g_x + g_m)
+    def forward(self, gates: Any, m: Tensor) -> Tensor:
+        """Return the updated memory, for the input's share of g_m, i_m and f_m (B, 3 * C, H, W)."""
+        (own_gates,) = self.from_memory(m)
+        return remember(gates + own_gates, m)
 
 
 class HiddenOutput(nn.Module):
@@ -107,12 +157,12 @@ class HiddenOutput(nn.Module):
     def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
         super().__init__()
         self.from_memories = GateConvolution(
-            2 * hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
+            2 * hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
         )
         self.merge = nn.Conv2d(2 * hidden_channels, hidden_channels, kernel_size=1, bias=False)
 
-    def forward(self, o: Tensor, c: Tensor, m: Tensor) -> Tensor:
+    def forward(self, o: Any, c: Tensor, m: Tensor) -> Tensor:
         """Return the hidden state for the output gate's partial sum ``o``; all (B, C, H, W)."""
         memories = torch.cat([c, m], dim=1)
         (o_memories,) = self.from_memories(memories)
-        return torch.sigmoid(o + o_memories) * torch.tanh(self.merge(memories))
+        return emit(o + o_memories, self.merge(memories))

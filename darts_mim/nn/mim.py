@@ -81,6 +81,7 @@ class MIMNetwork(RecurrentNetwork[MIMState]):
     """
 
     least_layers = 2
+    is_fusible = True
 
     def __init__(
         self,

@@ -73,6 +73,8 @@ class PredRNNNetwork(RecurrentNetwork[PredRNNState]):
     torch.Size([3, 8, 2, 16, 12])
     """
 
+    is_fusible = True
+
     def __init__(
         self,
         in_channels: int,

@@ -86,18 +86,22 @@ class CausalLSTMCell(nn.Module):
     ) -> None:
         super().__init__()
         self.from_input = GateConvolution(
-            in_channels, hidden_channels, 7, kernel_size, layer_norm=layer_norm, bias=True
+            in_channels, hidden_channels, (1,) * 7, kernel_size, layer_norm=layer_norm, bias=True
         )
         self.from_hidden, self.from_cell = (
-            GateConvolution(hidden_channels, hidden_channels, 3, kernel_size, layer_norm=layer_norm)
+            GateConvolution(
+                hidden_channels, hidden_channels, (1,) * 3, kernel_size, layer_norm=layer_norm
+            )
             for _ in range(2)
         )
         self.from_memory, self.from_new_cell = (
-            GateConvolution(hidden_channels, hidden_channels, 4, kernel_size, layer_norm=layer_norm)
+            GateConvolution(
+                hidden_channels, hidden_channels, (1,) * 4, kernel_size, layer_norm=layer_norm
+            )
             for _ in range(2)
         )
         self.from_new_memory = GateConvolution(
-            hidden_channels, hidden_channels, 1, kernel_size, layer_norm=layer_norm
+            hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
         )
         self.merge = nn.Conv2d(2 * hidden_channels, hidden_channels, kernel_size=1, bias=False)
         self.from_input.add_bias(gate=2, value=forget_bias)
@@ -170,9 +174,11 @@ class GradientHighwayUnit(nn.Module):
     def __init__(self, channels: int, kernel_size: int = 5, *, layer_norm: bool = False) -> None:
         super().__init__()
         self.from_input = GateConvolution(
-            channels, channels, 2, kernel_size, layer_norm=layer_norm, bias=True
+            channels, channels, (1,) * 2, kernel_size, layer_norm=layer_norm, bias=True
         )
-        self.from_state = GateConvolution(channels, channels, 2, kernel_size, layer_norm=layer_norm)
+        self.from_state = GateConvolution(
+            channels, channels, (1,) * 2, kernel_size, layer_norm=layer_norm
+        )
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Return Z[t] for ``x`` and Z[t-1], each (B, C, H, W)."""

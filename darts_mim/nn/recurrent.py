@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from darts_mim.nn.calls import check_call, check_shape
 from darts_mim.nn.checks import check_patch_fits, checked_integer, checked_options
+from darts_mim.nn.fused.dispatch import fast_path_of
 from darts_mim.nn.patches import fold_patches, unfold_patches
 from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, flags_of, unroll
 
@@ -78,6 +79,10 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
     recompute
         Whether to compute the activations of a step again in the backward pass, rather than to
         store those of all steps. Outputs and gradients are the same.
+    fused
+        Whether to take the fast path, on which normalisation and gates are one pass over the
+        tensors: ``None`` wherever it is known to be right and faster, ``True`` wherever it can run,
+        ``False`` never. Outputs and gradients are the same but for rounding.
 
     Raises
     ------
@@ -95,6 +100,9 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
     least_layers = 1
     """How many layers there must be."""
 
+    is_fusible = False
+    """Whether its cells can take the fast path."""
+
     def __init__(
         self,
         in_channels: int,
@@ -110,6 +118,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         reads_observed: bool = False,
         dropout: nn.Module | None = None,
         recompute: bool = False,
+        fused: bool | None = None,
     ) -> None:
         super().__init__()
         options = checked_options(
@@ -120,6 +129,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
             layer_norm=layer_norm,
             forget_bias=forget_bias,
             recompute=recompute,
+            fused=fused,
         )
         self.in_channels = checked_integer("in_channels", in_channels)
         self.hidden_channels = options["hidden_channels"]
@@ -131,7 +141,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         self.scalar_channels = checked_integer("scalar_channels", scalar_channels, least=0)
         self.reads_observed = reads_observed
         self.dropout = dropout
-        self.recompute = options["recompute"]
+        self.recompute, self.fused = options["recompute"], options["fused"]
         self.cell_options = CellOptions(
             kernel_size=options["kernel_size"],
             layer_norm=options["layer_norm"],
@@ -290,8 +300,10 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         check_patch_fits(self.patch_size, height, width)
         if state is not None:
             self._check_state(state, b, height, width)
+        n_steps = context.shape[1] + horizon - 1
+        fast_path = fast_path_of(self, context, n_steps) if self.is_fusible else None
         return unroll(
-            self.step,
+            self.step if fast_path is None else fast_path.running(self.step),
             context,
             horizon,
             future=future,

@@ -1,0 +1,109 @@
+"""Compile the kernels in C: once for a machine, in about two seconds.
+
+The library is kept in a folder of the user's cache and found again by what it was made from: the
+source, the compiler, its options and the processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+__all__ = ["CannotBuildError", "cache_folder", "kernel_library"]
+
+SOURCE = Path(__file__).with_name("kernels.c")
+_OPTIONS = (
+    *("-std=c11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"),
+    # no trap and no errno to keep up, so that loops can be vectorised; all else as in IEEE 754
+    *("-fno-math-errno", "-fno-trapping-math"),
+)
+
+
+class CannotBuildError(Exception):
+    """The kernels cannot be compiled here; its text says why."""
+
+
+def cache_folder() -> Path:
+    """Return the folder that compiled kernels are kept in.
+
+    Returns
+    -------
+    pathlib.Path
+        What the environment variable ``DARTS_MIM_CACHE`` says, else ``darts_mim`` in the user's
+        folder for caches.
+    """
+    if given := os.environ.get("DARTS_MIM_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "darts_mim"
+
+
+@cache
+def kernel_library() -> ctypes.CDLL:
+    """Return the compiled kernels, those of an earlier process if there are any.
+
+    Returns
+    -------
+    ctypes.CDLL
+        The library.
+
+    Raises
+    ------
+    CannotBuildError
+        If there is no compiler that can make them, or no place to keep them.
+    """
+    if sys.platform != "linux":
+        raise CannotBuildError(f"the kernels are built on Linux alone, not on {sys.platform}")
+    command = shlex.split(os.environ.get("CC") or "cc")
+    if shutil.which(command[0]) is None:
+        raise CannotBuildError(
+            f"there is no C compiler {command[0]!r}; install one, or name it in the environment "
+            "variable CC"
+        )
+    try:
+        path = cache_folder() / f"kernels-{_fingerprint(command)}.so"
+        if not path.exists():
+            _compile(command, path)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CannotBuildError(f"the kernels cannot be kept or loaded: {error}") from error
+
+
+def _fingerprint(command: list[str]) -> str:
+    """Return a name for all that the compiled kernels depend on."""
+    version = subprocess.run([*command, "--version"], capture_output=True, check=False).stdout
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    processor = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    parts = [
+        SOURCE.read_bytes(),
+        version,
+        " ".join([*command, *_OPTIONS]).encode(),
+        "\n".join([platform.machine(), *processor[:2]]).encode(),
+    ]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _compile(command: list[str], path: Path) -> None:
+    """Write the library, whole or not at all: processes may build it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        run = subprocess.run(
+            [*command, *_OPTIONS, str(SOURCE), "-o", str(made), "-lm"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            reason = (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[0]
+            raise CannotBuildError(f"the C compiler {command[0]!r} failed: {reason}")
+        made.replace(path)

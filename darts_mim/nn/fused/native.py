@@ -1,0 +1,171 @@
+"""Kernels in C, compiled on the machine they run on: the fast path's elementwise work on a CPU.
+
+Legend: B batch, C channels, H height, W width, N = H * W, G gates, K sources.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts_mim.nn.fused.formulas import N_GATES, Mode, Part, Source
+
+__all__ = ["ROWS", "NativeKernels"]
+
+ROWS = 32
+"""Rows that the kernels take at a time, as ``kernels.c`` has it."""
+
+_MODES: dict[Mode, int] = {"remember": 0, "admit": 1, "emit": 2}
+_SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
+_Address, _Size, _Integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_ARGUMENTS: dict[str, list[Any]] = {
+    "statistics": [*[_Address] * 3, ctypes.c_double, *[_Size] * 3],
+    "gates": [_Integer, _Integer, *[_Address] * 3, *[_Size] * 3],
+    "gates_backward": [_Integer, _Integer, *[_Address] * 7, *[_Size] * 3],
+    "raw_gradient": [_Integer, *[_Address] * 9, *[_Size] * 3],
+}
+
+
+class NativeKernels:
+    """``Kernels`` in C, for outputs of convolutions in float32 or bfloat16, and float32 states.
+
+    Parameters
+    ----------
+    library
+        The library that ``kernels.c`` was compiled to; ``None`` to allocate what they would and
+        compute nothing, for tensors without values.
+    """
+
+    def __init__(self, library: ctypes.CDLL | None) -> None:
+        self._functions = {
+            (name, kind): _function(library, f"{name}_{suffix}", arguments)
+            for name, arguments in _ARGUMENTS.items()
+            for kind, suffix in _SUFFIXES.items()
+            if library is not None
+        }
+
+    def statistics(self, raw: Tensor, epsilon: float) -> Tensor:
+        """Return mean and 1 / standard deviation; see ``Kernels``."""
+        b, _, height, width = raw.shape
+        stats = raw.new_empty(b, 2, dtype=torch.float32)
+        partial = raw.new_empty(b * _blocks(height * width) * 3, dtype=torch.float64)
+        self._call("statistics", raw.dtype, raw, stats, partial, epsilon, *_sizes(raw))
+        return stats
+
+    def gates(self, mode: Mode, sources: Sequence[Source], state: Tensor) -> Tensor:
+        """Return the result of gates; see ``Kernels``."""
+        state, sources = _laid_out(state), _in_rows(sources)
+        result = torch.empty_like(state)
+        arguments = _MODES[mode], len(sources), sources, state, result, *_sizes(state)
+        self._call("gates", sources[0].raw.dtype, *arguments)
+        return result
+
+    def gates_backward(
+        self, mode: Mode, sources: Sequence[Source], state: Tensor, grad: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of ``gates``; see ``Kernels``."""
+        state, grad, sources = _laid_out(state), _laid_out(grad), _in_rows(sources)
+        b, c, height, width = state.shape
+        k, channels = len(sources), N_GATES[mode] * c
+        d_pre = torch.empty_like(sources[0].raw, memory_format=torch.channels_last)
+        d_state = grad if mode == "admit" else torch.empty_like(state)
+        sums = state.new_empty(k, b, 2, channels)
+        partial = state.new_empty(b * _blocks(height * width) * (1 + k) * channels)
+        tensors = state, grad, d_pre, d_state, sums, partial
+        arguments = _MODES[mode], k, sources, *tensors, *_sizes(state)
+        self._call("gates_backward", d_pre.dtype, *arguments)
+        return d_pre, d_state, sums
+
+    def raw_gradient(
+        self,
+        parts: Sequence[Part],
+        raw: Tensor,
+        stats: Tensor | None,
+        gain: Tensor | None,
+        out: Tensor,
+    ) -> Tensor:
+        """Write the gradient of a convolution's output; see ``Kernels``."""
+        d_pre = [_laid_out(part.d_pre) for part in parts]
+        sums = [part.sums.contiguous() for part in parts]
+        widths = [each.shape[1] for each in d_pre]
+        d_affine = sums[0].new_empty(2, raw.shape[1])
+        d_bias, d_gain = d_affine
+        tensors = d_pre, sums, raw, stats, gain, out, d_gain, d_bias
+        self._call("raw_gradient", raw.dtype, len(parts), widths, *tensors, *_sizes(raw))
+        return d_affine
+
+    def _call(self, name: str, kind: torch.dtype, *arguments: Any) -> None:
+        if self._functions:
+            self._functions[name, kind](*map(_as_c, arguments))
+
+
+def _function(library: ctypes.CDLL, name: str, arguments: list[Any]) -> Any:
+    function = library[name]
+    function.argtypes, function.restype = arguments, None
+    return function
+
+
+def _blocks(n: int) -> int:
+    return -(-n // ROWS)
+
+
+def _as_c(value: Any) -> Any:
+    """Return an argument as the C functions take it; the tensors in it must outlive the call."""
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    if not isinstance(value, list):
+        return value
+    words: list[int] = []
+    for each in value:
+        words += _words_of(each)
+    return (_Size * len(words))(*words)
+
+
+def _words_of(value: Source | Tensor | int) -> tuple[int, ...]:
+    """Return what the C functions read of an element of an array; 0 is the address of nothing."""
+    if isinstance(value, Source):
+        raw, *norm = value
+        addresses = (0 if each is None else each.data_ptr() for each in norm)
+        return raw.data_ptr(), _row_width(raw), *addresses
+    return (value.data_ptr() if isinstance(value, Tensor) else value,)
+
+
+def _row_width(raw: Tensor) -> int:
+    """Return how far it is from one cell of the grid to the next, in values."""
+    b, channels, height, width = raw.shape
+    of_sample, _, of_line, of_cell = raw.stride()
+    if width > 1:
+        return of_cell
+    return of_line if height > 1 else of_sample if b > 1 else channels
+
+
+def _in_rows(sources: Sequence[Source]) -> list[Source]:
+    """Return sources whose cells are equally far from each other, with the channels innermost."""
+    return [
+        source if _is_in_rows(source.raw) else source._replace(raw=_laid_out(source.raw))
+        for source in sources
+    ]
+
+
+def _is_in_rows(raw: Tensor) -> bool:
+    _, _, height, width = raw.shape
+    far = _row_width(raw)
+    expected = (height * width * far, 1, width * far, far)
+    return all(
+        size == 1 or stride == wanted
+        for size, stride, wanted in zip(raw.shape, raw.stride(), expected, strict=True)
+    )
+
+
+def _sizes(tensor: Tensor) -> tuple[int, int, int]:
+    b, c, height, width = tensor.shape
+    return b, height * width, c
+
+
+def _laid_out(tensor: Tensor) -> Tensor:
+    """Return a dense tensor with the channels innermost."""
+    return tensor.contiguous(memory_format=torch.channels_last)

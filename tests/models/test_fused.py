@@ -1,0 +1,120 @@
+"""Models on the fast path: what holds for every model holds there."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from darts.utils.likelihood_models.torch import GaussianLikelihood
+
+from darts_mim import MIMModel, PredRNNModel, ScheduledSampling, series_to_frames
+from darts_mim.nn.fused.build import CannotBuildError, kernel_library
+from tests.models.small_models import make_model, make_series, weights
+
+
+@pytest.fixture(autouse=True)
+def _buildable() -> None:
+    try:
+        kernel_library()
+    except CannotBuildError as error:
+        pytest.skip(f"no kernels: {error}")
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "scheduled sampling and dropout": {
+        "scheduled_sampling": ScheduledSampling.linear(2),
+        "dropout": 0.3,
+    },
+    "a likelihood": {"likelihood": GaussianLikelihood(), "use_reversible_instance_norm": True},
+    "recomputed": {"recompute": True},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_training_comes_to_weights_as_near_as_rounding_lets_them(name: str) -> None:
+    series = make_series()
+    fast, plain = (make_model(**OPTIONS[name], fused=fused).fit(series) for fused in (True, False))
+    assert not torch.equal(weights(fast), weights(plain))  # else it was one path twice
+    torch.testing.assert_close(weights(fast), weights(plain), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_repeated_training_comes_to_the_same_weights(precision: str) -> None:
+    series = make_series()
+    trainer = {"precision": precision, "deterministic": True}
+    try:
+        first, second = (
+            weights(make_model(fused=True, trainer=trainer).fit(series)) for _ in range(2)
+        )
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key:UserWarning")
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning")
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    series = make_series()
+    whole = make_model(fused=True, n_epochs=2).fit(series)
+    begun = {"model_name": "begun", "work_dir": str(tmp_path), "save_checkpoints": True}
+    make_model(fused=True, **begun).fit(series)
+    resumed = MIMModel.load_from_checkpoint("begun", work_dir=str(tmp_path), best=False)
+    resumed.fit(series, epochs=2)
+    assert resumed.model.network.fused
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_forecasts_of_a_file_are_those_of_its_model_and_weights_do_not_care_for_the_path() -> None:
+    series = make_series()
+    model = make_model(fused=True).fit(series)
+    model.save("model.pt")
+    loaded, plain = MIMModel.load("model.pt"), make_model(fused=False)
+    plain.load_weights("model.pt")
+    expected = model.predict(4, series=series).all_values()
+    np.testing.assert_array_equal(loaded.predict(4, series=series).all_values(), expected)
+    np.testing.assert_allclose(
+        plain.predict(4, series=series).all_values(), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_forecast_is_the_same_alone_and_among_others() -> None:
+    series = make_series()
+    model = make_model(fused=True).fit(series)
+    start = len(series) - 6
+    many = model.historical_forecasts(
+        series,
+        start=start,
+        start_format="position",
+        forecast_horizon=2,
+        retrain=False,
+        last_points_only=False,
+    )
+    alone = model.predict(2, series=series[:start])
+    np.testing.assert_allclose(
+        series_to_frames(many[0]), series_to_frames(alone), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_other_models_take_the_option_too() -> None:
+    series = make_series()
+    options: dict[str, Any] = {
+        "hidden_channels": (4,),
+        "kernel_size": 3,
+        "n_epochs": 1,
+        "random_state": 0,
+        "pl_trainer_kwargs": {"accelerator": "cpu", "enable_progress_bar": False},
+    }
+    fast, plain = (
+        PredRNNModel(3, 2, fused=fused, **options).fit(series).predict(2).all_values()
+        for fused in (True, False)
+    )
+    np.testing.assert_allclose(fast, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_what_cannot_be_fused_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    make_model(fused=True).fit(make_series().astype(np.float64))
+    assert any("weights and frames of type float32" in text for text in caplog.messages)

@@ -1,0 +1,251 @@
+"""The fast path of whole networks against the plain one, for every option."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from darts_mim.nn import Inputs, MIMNetwork, PredRNNNetwork
+from darts_mim.nn import recurrent as recurrent_module
+from darts_mim.nn.fused import dispatch
+from darts_mim.nn.fused.build import CannotBuildError, kernel_library
+from darts_mim.nn.fused.formulas import FormulaKernels
+from darts_mim.nn.fused.unrolling import FusedUnrolling
+from darts_mim.nn.gates import GateConvolution
+
+OPTIONS = [
+    pytest.param({}, id="as it is"),
+    pytest.param({"layer_norm": False}, id="no normalisation"),
+    pytest.param({"nonstationary_unit": False}, id="no MIM-N"),
+    pytest.param({"stationary_unit": False}, id="no MIM-S"),
+    pytest.param({"stationary_unit": False, "layer_norm": False}, id="no MIM-S, no normalisation"),
+    pytest.param({"recompute": True}, id="recomputed"),
+    pytest.param({"kernel_size": 1, "patch_size": 3}, id="pointwise"),
+    pytest.param({"kernel_size": 5, "patch_size": 1}, id="large kernels"),
+    pytest.param({"hidden_channels": (6, 6)}, id="equal widths"),
+    pytest.param({"dropout": nn.Dropout(0.3)}, id="dropout"),
+    pytest.param({"out_channels": 4}, id="parameters of a distribution"),
+]
+CONTEXT, HORIZON = 4, 5
+N_SEEDS = 6
+
+
+@pytest.fixture
+def _native():
+    try:
+        kernel_library()
+    except CannotBuildError as error:
+        pytest.skip(f"no kernels: {error}")
+
+
+@pytest.fixture
+def _formulas(monkeypatch):
+    """Let networks that may take the fast path take it with the formulas, in any type."""
+
+    def fast_path_of(network, context, n_steps):
+        if network.fused is False:
+            return None
+        kernels = FormulaKernels()
+        layers = {
+            each: dispatch._layer_of(each, kernels, context.dtype, 3)
+            for each in network.modules()
+            if isinstance(each, GateConvolution)
+        }
+        return FusedUnrolling(layers, kernels)
+
+    monkeypatch.setattr(recurrent_module, "fast_path_of", fast_path_of)
+
+
+def network_of(options, kind=MIMNetwork, seed=0, **more):
+    torch.manual_seed(seed)
+    return kind(
+        2,
+        **{"hidden_channels": (6, 4, 5), "kernel_size": 3, "patch_size": 2, **options, **more},
+    )
+
+
+def clip_of(dtype=torch.float32, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(3, CONTEXT + HORIZON, 2, 9, 6, generator=generator).to(dtype)
+
+
+def run(network, clip, fused, autocast=False, **call):
+    """Return predictions, and the gradients of all weights and of the context."""
+    torch.manual_seed(2)  # dropout's masks
+    network.fused = fused
+    network.zero_grad()
+    context = clip[:, :CONTEXT].clone().requires_grad_()
+    if network.out_channels != network.in_channels:
+        call["feed_back"] = lambda frame: recurrent_module.FedFrame(frame[:, :2])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        predictions, state = network(context, HORIZON, **call)
+    target = torch.linspace(0, 1, predictions.numel(), dtype=clip.dtype).view_as(predictions)
+    loss = ((predictions - target) ** 2).mean() + state.layers[-1].c.mean() * 0.1
+    loss.backward()
+    gradients = {name: weight.grad for name, weight in network.named_parameters()}
+    return predictions.detach(), {**gradients, "context": context.grad}
+
+
+def far(got, expected):
+    """Return the distance by the size, in the Euclidean norm."""
+    return float((got.double() - expected.double()).norm() / expected.double().norm())
+
+
+def joined(gradients):
+    return torch.cat([each.flatten() for each in gradients.values()])
+
+
+@pytest.mark.usefixtures("_formulas")
+@pytest.mark.parametrize("kind", [MIMNetwork, PredRNNNetwork])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_formulas_agree_in_double_precision(options, kind):
+    if kind is PredRNNNetwork and any(name.endswith("unit") for name in options):
+        pytest.skip("PredRNN has no such units")
+    network, clip = network_of(options, kind).double(), clip_of(torch.float64)
+    frames, gradients = run(network, clip, fused=True)
+    plain_frames, plain_gradients = run(network, clip, fused=False)
+    torch.testing.assert_close(frames, plain_frames, rtol=1e-10, atol=1e-10)
+    for name, gradient in gradients.items():
+        scale = float(plain_gradients[name].abs().max())
+        torch.testing.assert_close(
+            gradient, plain_gradients[name], rtol=1e-10, atol=1e-10 * scale, msg=name
+        )
+
+
+@pytest.mark.usefixtures("_formulas")
+def test_finite_differences_agree():
+    network = network_of({"hidden_channels": (2, 3)}, fused=True).double()
+    weights = dict(network.named_parameters())
+
+    def loss(context, *values):
+        given = dict(zip(weights, values, strict=True))
+        predictions, _ = torch.func.functional_call(network, given, (context, 2))
+        return predictions.square().mean()
+
+    clip = clip_of(torch.float64)[:2, :2, :, :4, :5].clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        loss, (clip, *weights.values()), eps=1e-6, atol=1e-7, fast_mode=True
+    )
+
+
+def errors_of(options, kind=MIMNetwork, autocast=False):
+    """Return the mean distances from double precision, of predictions and gradients.
+
+    Both paths round, and the network amplifies it: single cases scatter by a factor of two.
+    """
+    errors = {True: torch.zeros(2), False: torch.zeros(2)}
+    for seed in range(N_SEEDS):
+        network, clip = network_of(options, kind, seed), clip_of(seed=seed)
+        exact = run(copy.deepcopy(network).double(), clip.double(), fused=False)
+        for fused, sums in errors.items():
+            frames, gradients = run(network, clip, fused, autocast)
+            sums += torch.tensor([far(frames, exact[0]), far(joined(gradients), joined(exact[1]))])
+    return errors[True] / N_SEEDS, errors[False] / N_SEEDS
+
+
+@pytest.mark.usefixtures("_native")
+@pytest.mark.parametrize("kind", [MIMNetwork, PredRNNNetwork])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_kernels_agree_in_single_precision(options, kind):
+    if kind is PredRNNNetwork and any(name.endswith("unit") for name in options):
+        pytest.skip("PredRNN has no such units")
+    fast, plain = errors_of(options, kind)
+    assert fast[0] < 1e-5
+    assert (fast < 2 * plain + 1e-6).all()
+
+
+@pytest.mark.usefixtures("_native")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_kernels_err_no_more_than_the_plain_path_in_mixed_precision(options):
+    fast, plain = errors_of(options, autocast=True)
+    assert plain[0] > 1e-4  # else it was no bfloat16
+    assert (fast < 1.1 * plain).all()
+
+
+@pytest.mark.usefixtures("_native")
+def test_everything_that_is_read_beside_the_frames_agrees():
+    network = network_of({}, plane_channels=3, scalar_channels=2, reads_observed=True)
+    clip, steps = clip_of(), CONTEXT + HORIZON - 1
+    generator = torch.Generator().manual_seed(3)
+    inputs = Inputs(
+        planes=torch.rand(3, steps, 2, 9, 6, generator=generator),
+        constants=torch.rand(3, 1, 9, 6, generator=generator),
+        scalars=torch.rand(3, steps, 2, generator=generator),
+    )
+    call = {
+        "inputs": inputs,
+        "future": clip[:, CONTEXT:],
+        "feed_true": torch.rand(3, steps - 1, generator=generator) < 0.5,
+        "observed": torch.rand(3, CONTEXT + HORIZON, 2, 9, 6, generator=generator) < 0.8,
+    }
+    frames, gradients = run(network, clip, fused=True, **call)
+    plain_frames, plain_gradients = run(network, clip, fused=False, **call)
+    assert far(frames, plain_frames) < 1e-5
+    assert far(joined(gradients), joined(plain_gradients)) < 1e-5
+
+
+@pytest.mark.usefixtures("_native")
+@pytest.mark.parametrize("n_steps", [1, 3, 100])
+def test_weight_gradients_do_not_depend_on_how_many_steps_they_are_taken_over(monkeypatch, n_steps):
+    network, clip = network_of({}), clip_of()
+    expected = run(network, clip, fused=True)
+    monkeypatch.setattr(dispatch, "_steps_at_once", lambda *_: n_steps)
+    frames, gradients = run(network, clip, fused=True)
+    assert torch.equal(frames, expected[0])
+    assert far(joined(gradients), joined(expected[1])) < 1e-6
+
+
+@pytest.mark.usefixtures("_native")
+def test_steps_repeat_bit_for_bit():
+    clip = clip_of()
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (run(network_of({}), clip, fused=True) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(joined(first[1]), joined(second[1]))
+
+
+@pytest.mark.usefixtures("_native")
+def test_an_all_black_first_frame_is_no_special_case():
+    network, clip = network_of({}), clip_of()
+    clip[:, :2] = 0.0
+    frames, gradients = run(network, clip, fused=True)
+    plain_frames, plain_gradients = run(network, clip, fused=False)
+    assert far(frames, plain_frames) < 1e-5
+    assert far(joined(gradients), joined(plain_gradients)) < 1e-5
+
+
+@pytest.mark.usefixtures("_native")
+def test_frozen_weights_get_no_gradient():
+    network, clip = network_of({}), clip_of()
+    _, expected = run(network, clip, fused=True)
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(not name.startswith("bottom"))
+    _, gradients = run(network, clip, fused=True)
+    for name, gradient in gradients.items():
+        if name.startswith("bottom"):
+            assert gradient is None
+        else:
+            assert torch.equal(gradient, expected[name])
+
+
+@pytest.mark.usefixtures("_native")
+def test_without_gradients_the_forecast_is_the_same():
+    network, clip = network_of({}), clip_of()
+    expected, _ = run(network, clip, fused=True)
+    with torch.inference_mode():
+        frames, _ = network(clip[:, :CONTEXT], HORIZON)
+    assert torch.equal(frames, expected)
+
+
+@pytest.mark.usefixtures("_native")
+def test_a_second_derivative_is_refused():
+    network, clip = network_of({}, fused=True), clip_of()
+    context = clip[:, :CONTEXT].clone().requires_grad_()
+    predictions, _ = network(context, 2)
+    (gradient,) = torch.autograd.grad(predictions.sum(), context, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
