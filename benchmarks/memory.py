@@ -9,15 +9,10 @@ it had after a first run on a few frames: the pages of a mapped file are not the
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import logging
 import multiprocessing
-import re
 import tempfile
-import threading
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from origin import describe_origin
+from process_memory import MIB, peak_of
 
 from darts_mim import MIMModel, frame_mse, frames_to_series
 from darts_mim.backtesting import stream_backtest
 
 FRAME, CONTEXT, HORIZON, BATCH, PART = (1, 128, 128), 10, 10, 8, 64
-MIB = 2**20
 FRAME_MIB = np.prod(FRAME) * np.dtype(np.float32).itemsize / MIB
 
 
@@ -60,36 +55,6 @@ def write_archive(path: Path, length: int) -> None:
     for first in range(0, length, len(stretch)):
         frames[first : first + len(stretch)] = stretch[: length - first]
     frames.flush()
-
-
-def anonymous_memory() -> float:
-    """Return the MiB that this process holds and that lie in no file."""
-    status = Path("/proc/self/status").read_text()
-    kib = re.search(r"RssAnon:\s+(\d+)", status)
-    if kib is None:
-        raise OSError("/proc/self/status has no RssAnon: run this on Linux")
-    return int(kib[1]) / 1024
-
-
-def peak_of(step: Callable[[], Any]) -> tuple[float, float]:
-    """Return the MiB that a step takes at the most, and its seconds."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # give back what is free: a step shall not live on that
-    before, peak, ended = anonymous_memory(), 0.0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not ended.wait(0.001):
-            peak = max(peak, anonymous_memory())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.perf_counter()
-    step()
-    seconds = time.perf_counter() - start
-    ended.set()
-    watcher.join()
-    return max(peak - before, 0.0), seconds
 
 
 def steps_on(frames: Any, windows: int, path: Path) -> Mapping[str, Callable[[], Any]]:

@@ -6,7 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,22 @@ import torch
 
 def describe_origin() -> dict[str, Any]:
     """Return the command, the commit, the machine and the versions of this process."""
-    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(
-        describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
     return {
         "command": shlex.join(["python", *sys.argv]),
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": describe_commit(Path(__file__).parent),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "darts": version("darts"),
+        "darts": _darts_version(),
     }
+
+
+def describe_commit(folder: Path) -> str:
+    """Return the commit of a checkout, and whether files differ from it."""
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, cwd=folder, capture_output=True, text=True, check=False)
+    return commit.stdout.strip() or "unknown"
 
 
 def _processor() -> str:
@@ -35,3 +38,10 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _darts_version() -> str | None:
+    try:
+        return version("darts")
+    except PackageNotFoundError:  # what measures networks alone does without
+        return None

@@ -27,8 +27,8 @@ from unittest.mock import patch
 
 import numpy as np
 import pytorch_lightning as pl
-from memory import MIB, anonymous_memory
 from origin import describe_origin
+from process_memory import MIB, PAGES, anonymous_memory
 
 from darts_mim import Grid, MIMModel, frames_to_series, presets
 
@@ -38,7 +38,6 @@ SETTINGS = {
     "MOVING_MNIST": Grid(channels=1, height=64, width=64),
 }
 STEPS = 3  # the first one makes the state of the optimizer and is left out
-PAGES = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # each tensor of 64 KiB or more in pages of its own
 
 
 class Run(NamedTuple):

@@ -1,0 +1,132 @@
+"""The convolution floor: how long the convolutions of a step would take at the best rate.
+
+The best rate is what a large convolution reaches on the same machine, in the same precision.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.networks import MIMNetwork, drop_values, metered
+from benchmarks.sizes import Convolution
+from benchmarks.timing import Times, medians, rounded, seconds_of
+from benchmarks.workload import VARIANTS, Workload
+
+TRIES = 4
+
+
+class Costs(NamedTuple):
+    """What a training step or rollout of plain cells costs.
+
+    Attributes
+    ----------
+    flops
+        Operations of its convolutions; a product and a sum are two.
+    n_bytes
+        The most bytes of tensors held at once.
+    """
+
+    flops: int
+    n_bytes: int
+
+
+def costs_of(workload: Workload, *, trains: bool) -> Costs:
+    """Count what plain cells cost, without computing anything.
+
+    Parameters
+    ----------
+    workload
+        Network and frames.
+    trains
+        Whether to count the backward pass, too.
+
+    Returns
+    -------
+    Costs
+        Operations and memory.
+    """
+    setting = workload.setting
+    shape = (setting.channels, setting.height, setting.width)
+    with torch.device("meta"):
+        network = MIMNetwork(
+            setting.channels,
+            workload.hidden_channels,
+            kernel_size=workload.kernel_size,
+            patch_size=setting.patch_size,
+            **VARIANTS["plain"],
+        )
+    with metered() as meter, torch.set_grad_enabled(trains):
+        drop_values(network, torch.device("cpu"))
+        clip = torch.ones(setting.batch, setting.context + setting.horizon, *shape)
+        with torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bfloat16"):
+            loss = workload.loss(network, clip)
+        if trains:
+            loss.backward()
+    return Costs(meter.flops, meter.peak)
+
+
+class Floor:
+    """Seconds of a number of operations at the best rate, which each call measures anew.
+
+    Parameters
+    ----------
+    workload
+        Precision and device.
+    convolution
+        The large convolution.
+    flops
+        The number of operations.
+    """
+
+    def __init__(self, workload: Workload, convolution: Convolution, flops: int) -> None:
+        self.flops, self.size = flops, convolution
+        self.passes = passes_of(workload, convolution)
+        self.device = workload.device
+        self.rates: Times = {name: [] for name in self.passes}
+
+    def __call__(self) -> float:
+        """Measure the rates and return the seconds."""
+        b, channels, kernel_size, side = self.size
+        flops = 2 * b * side**2 * channels**2 * kernel_size**2
+        for name, convolve in self.passes.items():
+            best = min(seconds_of(convolve, self.device) for _ in range(TRIES))
+            self.rates[name].append(flops / best)
+        return self.flops / max(rates[-1] for rates in self.rates.values())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the rates, in TFLOP/s as medians over the calls, and which was the best."""
+        rates = medians(self.rates)
+        return {
+            "convolution_tflop": rounded(self.flops / 1e12),
+            "best_rate": max(rates, key=lambda name: statistics.median(self.rates[name])),
+            "tflop_per_second": {name: rounded(rate / 1e12) for name, rate in rates.items()},
+        }
+
+
+def passes_of(workload: Workload, size: Convolution) -> dict[str, Callable[[], Any]]:
+    """Return the forward pass of a large convolution and the two halves of its backward pass."""
+    kind = getattr(torch, workload.precision)
+    layer = nn.Conv2d(size.channels, size.channels, size.kernel_size, padding="same", bias=False)
+    layer = layer.to(workload.device, kind, memory_format=torch.channels_last)
+    x = torch.rand(size.batch, size.channels, size.side, size.side, dtype=kind)
+    x = x.to(workload.device, memory_format=torch.channels_last).requires_grad_()
+    output, weight = layer(x), layer.weight
+
+    def gradient_of(what: Tensor) -> Callable[[], Any]:
+        return partial(torch.autograd.grad, output, what, upstream, retain_graph=True)
+
+    upstream = torch.rand_like(output)
+    passes = {
+        "forward": torch.no_grad()(partial(layer, x)),
+        "input_gradient": gradient_of(x),
+        "weight_gradient": gradient_of(weight),
+    }
+    for convolve in passes.values():
+        convolve()
+    return passes

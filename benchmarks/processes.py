@@ -1,0 +1,114 @@
+"""Peak memory and first calls, each measured in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.process_memory import MIB, PAGES, peak_of
+from benchmarks.timing import seconds_of
+from benchmarks.workload import Variant, Workload
+
+Result = TypeVar("Result")
+
+CACHES = ("DARTS_MIM_CACHE", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+
+
+def in_own_process(
+    function: Callable[..., Result], *arguments: Any, environment: Mapping[str, str]
+) -> Result:
+    """Call a function in a new process, which has its threads from this one.
+
+    Parameters
+    ----------
+    function, arguments
+        What to call.
+    environment
+        Variables that the process has besides those of this one.
+
+    Returns
+    -------
+    object
+        What the function returned.
+    """
+    with (
+        patch.dict(os.environ, environment),
+        ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=torch.set_num_threads,
+            initargs=(torch.get_num_threads(),),
+        ) as pool,
+    ):
+        return pool.submit(function, *arguments).result()
+
+
+def peak_memory(workload: Workload, variant: Variant) -> float:
+    """Return the MiB that a training step needs at the most, what lasts between steps included.
+
+    On a GPU what PyTorch has allocated at the most. On a CPU the anonymous memory over what the
+    process had before a second step, and weights, gradients, moments and frames.
+    """
+    environment = {} if workload.device == "cuda" else PAGES
+    return in_own_process(_peak_here, workload, variant, environment=environment)
+
+
+def _peak_here(workload: Workload, variant: Variant) -> float:
+    step = workload.training_step(variant)
+    step()  # gradients and moments have their memory from here on
+    if workload.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() / MIB
+    return peak_of(step)[0] + step.kept_bytes / MIB
+
+
+def first_call(workload: Workload, variant: Variant) -> float:
+    """Return the seconds that the first training step takes over a second, with empty caches.
+
+    To make the network belongs to it, whenever it is that code is compiled.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environment = dict.fromkeys(CACHES, folder)
+        return in_own_process(_first_here, workload, variant, environment=environment)
+
+
+def _first_here(workload: Workload, variant: Variant) -> float:
+    torch.ones(1, device=workload.device).add_(1)  # starts the device, which is not ours to count
+    made: list[Callable[[], Any]] = []
+
+    def make_and_call() -> None:
+        made.append(workload.training_step(variant))
+        made[0]()
+
+    first = seconds_of(make_and_call, workload.device)
+    return first - seconds_of(made[0], workload.device)
+
+
+def lacking_memory(n_bytes: int, device: str) -> str | None:
+    """Return what to say if there is less memory than plain cells need, else nothing.
+
+    Without it the system would end the run, and a resumed one again.
+    """
+    free = _free_bytes(device)
+    if n_bytes < 0.9 * free:
+        return None
+    return f"plain cells need {n_bytes / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free"
+
+
+def _free_bytes(device: str) -> int:
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+    info = Path("/proc/meminfo")
+    available = re.search(r"MemAvailable:\s+(\d+)", info.read_text() if info.exists() else "")
+    return int(available[1]) * 1024 if available else sys.maxsize  # elsewhere nobody says
