@@ -32,13 +32,15 @@ class Summand(NamedTuple):
     carrier: Tensor
 
 
-def convolve(layer: FusedLayer, x: Tensor, may_be_zero: bool) -> list[Summand]:
+def convolve(layer: FusedLayer, weight: Tensor, x: Tensor, may_be_zero: bool) -> list[Summand]:
     """Convolve to the layer's groups of gates.
 
     Parameters
     ----------
     layer
         The layer.
+    weight
+        Its weight, as ``layer.weight`` has returned it.
     x
         Its input, of shape (B, in_channels, H, W).
     may_be_zero
@@ -51,7 +53,7 @@ def convolve(layer: FusedLayer, x: Tensor, may_be_zero: bool) -> list[Summand]:
         One for each group.
     """
     is_zero = may_be_zero and not x.any()
-    outputs = _Convolution.apply(x, layer.weight, layer.gain, layer.bias, layer, is_zero)
+    outputs = _Convolution.apply(x, weight, layer.gain, layer.bias, layer, is_zero)
     raws, carriers, stats = outputs[:-1:2], outputs[1:-1:2], outputs[-1]
     return [
         Summand(Source(raw, stats, gain, bias), carrier)

@@ -88,7 +88,7 @@ class WeightGradient:
         self._sum(layer, gradient)
 
     def _sum(self, layer: FusedLayer, gradient: Tensor | None) -> None:
-        gradient = cast(Tensor, gradient).to(layer.weight.dtype)
+        gradient = cast(Tensor, gradient).to(layer.state_kind)
         self._total = gradient if self._total is None else self._total.add_(gradient)
 
 
@@ -110,9 +110,6 @@ class FusedLayer:
 
     Attributes
     ----------
-    weight
-        The weight, in the graph: its gradient is complete when all steps have been gone back
-        through.
     gain, bias
         Of the normalisation, or the bias of the convolution alone; ``None`` for none.
     affines
@@ -134,10 +131,18 @@ class FusedLayer:
         self.bias = convolution.bias if norm is None else norm.bias
         self.state_kind = torch.promote_types(kind, torch.float32)
         self._padding = [side // 2 for side in convolution.kernel_size]
+        self._weight = convolution.weight
         self._values = convolution.weight.detach().to(kind, memory_format=torch.channels_last)
         self.affines = list(zip(self._split(self.gain), self._split(self.bias), strict=True))
         self.weight_gradient = WeightGradient(n_at_once)
-        self.weight: Tensor = _Weight.apply(convolution.weight, self)
+
+    def weight(self) -> Tensor:
+        """Return the weight for all steps: its gradient comes when they are done.
+
+        The layer does not keep it: it leads to the graph, and the graph to the layer.
+        """
+        weight: Tensor = _Weight.apply(self._weight, self)
+        return weight
 
     def convolve(self, x: Tensor) -> Tensor:
         """Return the output, without normalisation and bias."""

@@ -56,11 +56,13 @@ class FusedUnrolling:
 
     def __init__(self, layers: Mapping[nn.Module, FusedLayer], kernels: Kernels) -> None:
         self._layers, self._kernels = layers, kernels
+        self._weights = {module: layer.weight() for module, layer in layers.items()}
         self._may_be_zero = False
 
     def convolve(self, module: nn.Module, x: Tensor) -> tuple[PreActivations, ...]:
         """Return the groups of pre-activations that a gate convolution makes of ``x``."""
-        summands = convolve(self._layers[module], x, self._may_be_zero)
+        layer, weight = self._layers[module], self._weights[module]
+        summands = convolve(layer, weight, x, self._may_be_zero)
         return tuple(PreActivations([summand], self._kernels) for summand in summands)
 
     def running(self, step: Step[State]) -> Step[State]:

@@ -1,6 +1,8 @@
 """The fast path of whole networks against the plain one, for every option."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -249,3 +251,26 @@ def test_a_second_derivative_is_refused():
     (gradient,) = torch.autograd.grad(predictions.sum(), context, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+@pytest.mark.usefixtures("_native")
+@pytest.mark.parametrize("recompute", [False, True])
+def test_nothing_is_left_when_a_step_is_done(monkeypatch, recompute):
+    layers = []
+
+    def noted(*args):
+        layers.append(layer_of(*args))
+        return layers[-1]
+
+    layer_of = dispatch._layer_of
+    monkeypatch.setattr(dispatch, "_layer_of", noted)
+    network, clip = network_of({}, recompute=recompute), clip_of()
+    gc.collect()
+    gc.disable()  # without it, what is part of a cycle stays
+    try:
+        run(network, clip, fused=True)
+        references = [weakref.ref(layer) for layer in layers]
+        layers.clear()
+        assert [reference() for reference in references] == [None] * len(references)
+    finally:
+        gc.enable()
