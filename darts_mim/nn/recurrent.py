@@ -101,7 +101,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
     """How many layers there must be."""
 
     is_fusible = False
-    """Whether its cells can take the fast path."""
+    """Whether its cells can take the fast path; said by each class for itself."""
 
     def __init__(
         self,
@@ -301,7 +301,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         if state is not None:
             self._check_state(state, b, height, width)
         n_steps = context.shape[1] + horizon - 1
-        fast_path = fast_path_of(self, context, n_steps) if self.is_fusible else None
+        fast_path = fast_path_of(self, context, n_steps)
         return unroll(
             self.step if fast_path is None else fast_path.running(self.step),
             context,

@@ -18,11 +18,14 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-__all__ = ["CannotBuildError", "cache_folder", "kernel_library"]
+__all__ = ["ROWS", "CannotBuildError", "cache_folder", "kernel_library"]
 
 SOURCE = Path(__file__).with_name("kernels.c")
+ROWS = 32
+"""Rows of channels that the kernels take at a time."""
+
 _OPTIONS = (
-    *("-std=c11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"),
+    *("-std=c11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", f"-DROWS={ROWS}"),
     # no trap and no errno to keep up, so that loops can be vectorised; all else as in IEEE 754
     *("-fno-math-errno", "-fno-trapping-math"),
 )
@@ -62,30 +65,64 @@ def kernel_library() -> ctypes.CDLL:
     """
     if sys.platform != "linux":
         raise CannotBuildError(f"the kernels are built on Linux alone, not on {sys.platform}")
-    command = shlex.split(os.environ.get("CC") or "cc")
-    if shutil.which(command[0]) is None:
-        raise CannotBuildError(
-            f"there is no C compiler {command[0]!r}; install one, or name it in the environment "
-            "variable CC"
-        )
     try:
-        path = cache_folder() / f"kernels-{_fingerprint(command)}.so"
-        if not path.exists():
-            _compile(command, path)
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise CannotBuildError(f"the kernels cannot be kept or loaded: {error}") from error
+        command = shlex.split(os.environ.get("CC", "")) or ["cc"]
+        if shutil.which(command[0]) is None:
+            raise CannotBuildError(
+                f"there is no C compiler {command[0]!r}; install one, or name it in the "
+                "environment variable CC"
+            )
+        return _load(command, _own_folder() / f"kernels-{_fingerprint(command)}.so")
+    # no place to keep them, no home, quotes that do not match, a compiler that hangs
+    except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+        raise CannotBuildError(
+            f"the kernels cannot be built, kept or loaded ({error}); the environment variable "
+            "DARTS_MIM_CACHE names another folder to keep them in"
+        ) from error
+
+
+def _own_folder() -> Path:
+    """Return the folder of the cache, which nobody else may put code into."""
+    folder = cache_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise PermissionError(f"others may write to {folder}")
+    return folder
+
+
+def _load(command: list[str], path: Path) -> ctypes.CDLL:
+    """Load the library, and make it where there is none, or a damaged one."""
+    if path.exists():
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            path.unlink()
+    _compile(command, path)
+    return ctypes.CDLL(str(path))
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+        check=False,
+    )
 
 
 def _fingerprint(command: list[str]) -> str:
     """Return a name for all that the compiled kernels depend on."""
-    version = subprocess.run([*command, "--version"], capture_output=True, check=False).stdout
+    version = _run([*command, "--version"]).stdout
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     processor = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
     parts = [
         SOURCE.read_bytes(),
-        version,
+        version.encode(),
         " ".join([*command, *_OPTIONS]).encode(),
         "\n".join([platform.machine(), *processor[:2]]).encode(),
     ]
@@ -94,15 +131,9 @@ def _fingerprint(command: list[str]) -> str:
 
 def _compile(command: list[str], path: Path) -> None:
     """Write the library, whole or not at all: processes may build it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        run = subprocess.run(
-            [*command, *_OPTIONS, str(SOURCE), "-o", str(made), "-lm"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        run = _run([*command, *_OPTIONS, str(SOURCE), "-o", str(made), "-lm"])
         if run.returncode:
             reason = (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[0]
             raise CannotBuildError(f"the C compiler {command[0]!r} failed: {reason}")

@@ -1,7 +1,7 @@
 """The formulas, compiled: the fast path's elementwise work on a GPU.
 
-Each formula becomes a kernel or two for all sizes, compiled when it is first called: once for a
-type and a number of sources.
+Each formula becomes a kernel or two, compiled when it is first called: once for a type and a number
+of sources, and again where a size is 1 or two sizes are the same that were not before.
 """
 
 from __future__ import annotations
@@ -57,7 +57,5 @@ class CompiledKernels:
 @cache
 def _compiled(name: str) -> Callable[..., Any]:
     """Return a formula, compiled for any sizes when it is first called."""
-    compiled: Callable[..., Any] = torch.compile(
-        getattr(_FORMULAS, name), dynamic=True, fullgraph=True
-    )
+    compiled: Callable[..., Any] = torch.compile(getattr(_FORMULAS, name), dynamic=True)
     return compiled

@@ -6,10 +6,12 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from darts_mim.nn.fused.compiled import CompiledKernels
@@ -26,12 +28,15 @@ logger = logging.getLogger(__name__)
 STEPS_AT_ONCE = 4
 """Of how many steps the gradient of a weight is taken at once, where units for matrices do it."""
 
+MOST_CHANNELS = 2**13
+"""Channels of gates side by side that the kernels have room for, on the stack of a thread."""
+
 LEAST_VALUES = 2**13
 """Values of a sequence's widest hidden state from which on the fast path is faster."""
 
 
 class FusibleNetwork(Protocol):
-    """A network whose cells can take the fast path.
+    """A network whose cells may take the fast path.
 
     Attributes
     ----------
@@ -76,12 +81,18 @@ def fast_path_of(network: FusibleNetwork, context: Tensor, n_steps: int) -> Fuse
     FusedUnrolling or None
         The fast path. Why it is not taken is logged, once for each reason.
     """
-    if network.fused is False:
+    # of a class itself: one that inherits from it may have other cells
+    is_fusible = vars(type(network)).get("is_fusible", False)
+    if network.fused is False or (network.fused is None and not is_fusible):
         return None
     modules = [module for module in network.modules() if isinstance(module, GateConvolution)]
     try:
+        if not is_fusible:
+            raise _NotFusedError("there is no fast path for the cells of this network")
         if network.fused is None:
             _check_size(network, context)
+        for module in modules:
+            _check_layer(module)
         kind = _kind_of(context, modules)
         kernels = _kernels_for(context, kind, network.fused)
     except _NotFusedError as reason:
@@ -101,6 +112,40 @@ def _layer_of(
     return FusedLayer(module.convolution, norm, module.group_channels, kernels, kind, n_at_once)
 
 
+def _check_mode(context: Tensor) -> None:
+    """Refuse to run where others look at what PyTorch is called for: kernels are nothing to see."""
+    is_known = type(context) in (Tensor, nn.Parameter) or not _has_values(context)
+    is_traced = torch.onnx.is_in_onnx_export() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if not is_known or is_traced or torch.compiler.is_compiling():
+        raise _NotFusedError("the network is traced")
+    # not public, but what torch's own functions ask
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        raise _NotFusedError("the network is transformed by torch.func or differentiated forwards")
+
+
+def _check_layer(module: GateConvolution) -> None:
+    """Refuse a gate convolution that is not as it was made: its parts are not called."""
+    convolution, norm = module.convolution, module.norm
+    weight, sides = convolution.weight, convolution.kernel_size
+    is_plain_norm = type(norm) is nn.Identity or (
+        type(norm) is nn.GroupNorm and norm.num_groups == 1 and norm.affine
+    )
+    is_plain = (
+        type(convolution).forward is nn.Conv2d.forward
+        and (convolution.stride, convolution.dilation, convolution.groups) == ((1, 1), (1, 1), 1)
+        and convolution.padding == tuple(side // 2 for side in sides)
+        and convolution.padding_mode == "zeros"
+        and is_plain_norm
+        and (type(weight) in (Tensor, nn.Parameter) or not _has_values(weight))
+    )
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    has_hooks = any(getattr(part, name) for part in (module, convolution, norm) for name in hooks)
+    if not is_plain or has_hooks:
+        raise _NotFusedError("a gate convolution was changed, or has hooks")
+    if max(module.group_channels) > MOST_CHANNELS:
+        raise _NotFusedError("its layers are too wide")
+
+
 def _check_size(network: FusibleNetwork, context: Tensor) -> None:
     """Refuse hidden states so small that the calls of the kernels take longer than their work.
 
@@ -113,13 +158,13 @@ def _check_size(network: FusibleNetwork, context: Tensor) -> None:
 
 def _kind_of(context: Tensor, modules: list[GateConvolution]) -> torch.dtype:
     """Return the type that convolutions compute in."""
-    is_known = type(context) is Tensor or not _has_values(context)
-    if not is_known or torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling():
-        raise _NotFusedError("the network is traced")
+    _check_mode(context)
     device = context.device.type
-    weights = {module.convolution.weight.dtype for module in modules}
-    if weights != {torch.float32} or context.dtype is not torch.float32:
+    parameters = [each for module in modules for each in module.parameters()]
+    if {context.dtype, *(each.dtype for each in parameters)} != {torch.float32}:
         raise _NotFusedError("the fast path is for weights and frames of type float32")
+    if {each.device for each in parameters} != {context.device}:
+        raise _NotFusedError("weights and frames are on several devices")
     if torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
     return torch.float32
@@ -146,6 +191,8 @@ def _kernels_for(context: Tensor, kind: torch.dtype, fused: bool | None) -> Kern
         raise _NotFusedError(f"there is no fast path on the device {device!r}")
     if fused is None:
         raise _NotFusedError("the fast path was not measured on a GPU yet; ask for it")
+    if find_spec("triton") is None:
+        raise _NotFusedError("on a GPU PyTorch's compiler needs Triton, which is not installed")
     return CompiledKernels() if _has_values(context) else FormulaKernels()
 
 

@@ -113,7 +113,7 @@ class Kernels(Protocol):
 
 
 class FormulaKernels:
-    """``Kernels`` in PyTorch; the types of the states are those that is computed in."""
+    """``Kernels`` in PyTorch, which compute in the type of the states."""
 
     def statistics(self, raw: Tensor, epsilon: float) -> Tensor:
         """Return mean and 1 / standard deviation; see ``Kernels``."""

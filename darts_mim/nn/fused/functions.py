@@ -12,15 +12,15 @@ Legend: B batch, C channels of a state, H height, W width, G gates, K sources.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from darts_mim.nn.fused.formulas import Kernels, Mode, Part, Source
-from darts_mim.nn.fused.layers import FusedLayer
+from darts_mim.nn.fused.layers import FusedLayer, refuse_second_derivative
 
 __all__ = ["Summand", "act", "convolve"]
 
@@ -105,7 +105,8 @@ class _Convolution(Function):
         raw = layer.zeros(x) if is_zero else layer.convolve(x)
         stats = None if gain is None else layer.kernels.statistics(raw, layer.epsilon)
         ctx.layer, ctx.is_zero = layer, is_zero
-        ctx.save_for_backward(x, raw, stats, gain)
+        # the weight, too: autograd sees then if it has changed in between
+        ctx.save_for_backward(x, raw, stats, gain, layer.values)
         empty = raw.new_empty((), dtype=layer.state_kind)
         outputs: list[Tensor | None] = []
         for piece in raw.split_with_sizes(layer.groups, dim=1):
@@ -115,10 +116,10 @@ class _Convolution(Function):
         return (*outputs, stats)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
         layer: FusedLayer = ctx.layer
-        x, raw, stats, gain = ctx.saved_tensors
+        x, raw, stats, gain, _ = ctx.saved_tensors
         pairs = zip(grads[:-1:2], grads[1:-1:2], layer.groups, strict=True)
         parts = [_part_of(d_pre, sums, n, raw, layer.state_kind) for d_pre, sums, n in pairs]
         d_raw = layer.weight_gradient.place_for(raw)
@@ -155,14 +156,14 @@ class _Gates(Function):
         *raws_and_carriers: Tensor,
     ) -> Tensor:
         ctx.kernels, ctx.mode = kernels, mode
-        ctx.norms = [source[1:] for source in sources]
-        ctx.save_for_backward(state, *(source.raw for source in sources))
+        ctx.save_for_backward(state, *chain.from_iterable(sources))
         return kernels.gates(mode, sources, state)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        state, *raws = ctx.saved_tensors
-        sources = [Source(raw, *norm) for raw, norm in zip(raws, ctx.norms, strict=True)]
+        refuse_second_derivative()
+        state, *saved = ctx.saved_tensors
+        n = len(Source._fields)
+        sources = [Source(*saved[first : first + n]) for first in range(0, len(saved), n)]
         d_pre, d_state, sums = ctx.kernels.gates_backward(ctx.mode, sources, state, grad)
-        return d_state, None, None, None, *(d_pre for _ in raws), *sums.unbind(0)
+        return d_state, None, None, None, *(d_pre for _ in sources), *sums.unbind(0)

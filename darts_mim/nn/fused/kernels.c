@@ -2,8 +2,8 @@
 
    What these functions compute is defined by darts_mim/nn/fused/formulas.py; the tests hold them
    to it. Tensors are dense with the channels innermost: N = height * width rows of channels for
-   each of B samples. Sums run in an order that depends on the sizes alone, so that a result does
-   not depend on the number of threads.
+   each of B samples. Work is shared out in blocks of ROWS rows, which the compiler is told, and
+   sums run in an order that depends on the sizes alone: a result does not depend on `threads`.
 
    The file includes itself once for each type of the convolutions' outputs. */
 
@@ -13,7 +13,8 @@
 #include <string.h>
 
 enum { REMEMBER, ADMIT, EMIT };
-enum { ROWS = 32, ROWS_AHEAD = 4, SMALL = 16384 };
+enum { ROWS_AHEAD = 4, SMALL = 16384 };
+_Static_assert(sizeof(void *) == sizeof(int64_t), "addresses come as 64-bit integers");
 
 /* One summand of a pre-activation: a stretch of channels of a convolution's output, and how it is
    normalised (stats and gain may be NULL: not at all) and shifted (bias may be NULL). */
@@ -98,9 +99,9 @@ static int64_t gates_of(int mode) { return mode == REMEMBER ? 3 : mode == ADMIT 
 /* Mean and 1 / standard deviation of each sample, over all its channels and rows. `partial` holds
    3 doubles for each block of rows. */
 void KERNEL(statistics)(const TYPE *raw, float *stats, double *partial, double epsilon, int64_t B,
-                        int64_t N, int64_t C) {
+                        int64_t N, int64_t C, int threads) {
     int64_t n_blocks = blocks_of(N);
-#pragma omp parallel for collapse(2) if (B * N * C > SMALL)
+#pragma omp parallel for collapse(2) if (B * N * C > SMALL) num_threads(threads)
     for (int64_t b = 0; b < B; b++)
         for (int64_t block = 0; block < n_blocks; block++) {
             const TYPE *x = raw + (b * N + block * ROWS) * C;
@@ -163,9 +164,9 @@ static inline void KERNEL(add_up)(const Source *sources, int count, const float 
 
 /* REMEMBER: f . state + i . g; ADMIT: state + i . g; EMIT: o . tanh(state). */
 void KERNEL(gates)(int mode, int count, const Source *sources, const float *state, float *result,
-                   int64_t B, int64_t N, int64_t C) {
+                   int64_t B, int64_t N, int64_t C, int threads) {
     int64_t n_blocks = blocks_of(N), width = gates_of(mode) * C;
-#pragma omp parallel for collapse(2) if (B * N * C > SMALL)
+#pragma omp parallel for collapse(2) if (B * N * C > SMALL) num_threads(threads)
     for (int64_t b = 0; b < B; b++)
         for (int64_t block = 0; block < n_blocks; block++) {
             float factor[count * width], offset[count * width], pre[width];
@@ -175,7 +176,7 @@ void KERNEL(gates)(int mode, int count, const Source *sources, const float *stat
                 int64_t row = b * N + n;
                 const float *restrict s = state + row * C;
                 float *restrict out = result + row * C;
-                const float *restrict p = pre;
+                const float *p = pre;
                 KERNEL(add_up)(sources, count, factor, offset, row, width, pre);
                 if (mode == REMEMBER) {
 #pragma omp simd
@@ -201,9 +202,9 @@ void KERNEL(gates)(int mode, int count, const Source *sources, const float *stat
    (1 + count) * width floats for each block of rows. */
 void KERNEL(gates_backward)(int mode, int count, const Source *sources, const float *state,
                             const float *grad, TYPE *d_pre, float *d_state, float *sums,
-                            float *partial, int64_t B, int64_t N, int64_t C) {
+                            float *partial, int64_t B, int64_t N, int64_t C, int threads) {
     int64_t n_blocks = blocks_of(N), width = gates_of(mode) * C;
-#pragma omp parallel for collapse(2) if (B * N * C > SMALL)
+#pragma omp parallel for collapse(2) if (B * N * C > SMALL) num_threads(threads)
     for (int64_t b = 0; b < B; b++)
         for (int64_t block = 0; block < n_blocks; block++) {
             float factor[count * width], offset[count * width], pre[width];
@@ -214,7 +215,7 @@ void KERNEL(gates_backward)(int mode, int count, const Source *sources, const fl
             for (int64_t n = block * ROWS; n < end_of(block, N); n++) {
                 int64_t row = b * N + n;
                 const float *restrict s = state + row * C, *restrict g = grad + row * C;
-                float *restrict ds = d_state + row * C, *restrict p = pre;
+                float *restrict ds = d_state + row * C, *p = pre;
                 TYPE *restrict d = d_pre + row * width;
                 KERNEL(add_up)(sources, count, factor, offset, row, width, pre);
                 if (mode == REMEMBER) {
@@ -276,20 +277,20 @@ void KERNEL(gates_backward)(int mode, int count, const Source *sources, const fl
 }
 
 /* The gradient of a convolution's output from those of the pre-activations it was normalised to,
-   which come in groups of channels: d_pre and sums of each group (NULL for zeros), as above. Those
-   of gain and bias are written where they are not NULL. */
+   which come in groups of channels: d_pre and sums of each group, as above. Those of gain and bias
+   are written, too. */
 void KERNEL(raw_gradient)(int n_groups, const int64_t *widths, const TYPE *const *d_pre,
                           const float *const *sums, const TYPE *raw, const float *stats,
                           const float *gain, TYPE *d_raw, float *d_gain, float *d_bias, int64_t B,
-                          int64_t N, int64_t C) {
+                          int64_t N, int64_t C, int threads) {
     int64_t n_blocks = blocks_of(N);
-#pragma omp parallel for collapse(2) if (B * N * C > SMALL)
+#pragma omp parallel for collapse(2) if (B * N * C > SMALL) num_threads(threads)
     for (int64_t b = 0; b < B; b++)
         for (int64_t block = 0; block < n_blocks; block++) {
             float mean = stats ? stats[2 * b] : 0.0f, rstd = stats ? stats[2 * b + 1] : 1.0f;
             float plain = 0.0f, weighted = 0.0f; /* means of gain . d_pre, and of that . normalised */
             for (int64_t group = 0, first = 0; stats && group < n_groups; first += widths[group++])
-                for (int64_t c = 0; sums[group] && c < widths[group]; c++) {
+                for (int64_t c = 0; c < widths[group]; c++) {
                     const float *sum = sums[group] + b * 2 * widths[group];
                     plain += gain[first + c] * sum[c];
                     weighted += gain[first + c] * sum[widths[group] + c];
@@ -302,12 +303,9 @@ void KERNEL(raw_gradient)(int n_groups, const int64_t *widths, const TYPE *const
                     int64_t width = widths[group];
                     const TYPE *restrict d = d_pre[group] + row * width;
                     const TYPE *restrict x = raw + row * C + first;
-                    const float *restrict g = gain + first;
+                    const float *restrict g = stats ? gain + first : NULL;
                     TYPE *restrict out = d_raw + row * C + first;
-                    if (!d_pre[group]) {
-                        for (int64_t c = 0; c < width; c++)
-                            STORE(out + c, stats ? offset + slope * LOAD(x + c) : 0.0f);
-                    } else if (!stats) {
+                    if (!stats) {
                         memcpy(out, d, sizeof(TYPE) * (size_t)width);
                     } else {
 #pragma omp simd
@@ -320,12 +318,12 @@ void KERNEL(raw_gradient)(int n_groups, const int64_t *widths, const TYPE *const
     for (int64_t group = 0, first = 0; group < n_groups; first += widths[group++])
         for (int64_t c = 0; c < widths[group]; c++) {
             float plain = 0.0f, weighted = 0.0f;
-            for (int64_t b = 0; sums[group] && b < B; b++) {
+            for (int64_t b = 0; b < B; b++) {
                 plain += sums[group][b * 2 * widths[group] + c];
                 weighted += sums[group][(b * 2 + 1) * widths[group] + c];
             }
-            if (d_gain) d_gain[first + c] = weighted;
-            if (d_bias) d_bias[first + c] = plain;
+            d_gain[first + c] = weighted;
+            d_bias[first + c] = plain;
         }
 }
 

@@ -11,11 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from darts_mim.nn.fused.formulas import Kernels
 
-__all__ = ["FusedLayer", "WeightGradient"]
+__all__ = ["FusedLayer", "WeightGradient", "refuse_second_derivative"]
 
 
 class WeightGradient:
@@ -32,12 +31,14 @@ class WeightGradient:
 
     def __init__(self, n_at_once: int) -> None:
         self._n_at_once = n_at_once
+        self._task = -1
         self._held: list[Tensor] = []
         self._room: Tensor | None = None
         self._total: Tensor | None = None
 
     def place_for(self, raw: Tensor) -> Tensor:
         """Return where the gradient of ``raw``, an output of the convolution, is to be written."""
+        self._begin()
         if self._n_at_once == 1:
             return torch.empty_like(raw, memory_format=torch.channels_last)
         b, first = len(raw), len(raw) * len(self._held)
@@ -75,11 +76,19 @@ class WeightGradient:
         return d_x
 
     def take(self, layer: FusedLayer) -> Tensor | None:
-        """Return the sum, and forget it."""
+        """Return the sum, and forget it; ``None`` if nothing was added."""
+        self._begin()
         if self._held:
             self._add_held(layer)
         total, self._total, self._room = self._total, None, None
         return total
+
+    def _begin(self) -> None:
+        """Forget what another backward pass left: one that ended early, or left the weights out."""
+        # not public; torch's own recomputation tells passes apart by it
+        task = torch._C._current_graph_task_id()
+        if task != self._task:
+            self._task, self._held, self._room, self._total = task, [], None, None
 
     def _add_held(self, layer: FusedLayer) -> None:
         x = torch.cat(self._held)
@@ -114,6 +123,8 @@ class FusedLayer:
         Of the normalisation, or the bias of the convolution alone; ``None`` for none.
     affines
         What of gain and bias belongs to each group.
+    values
+        The weight that is convolved with: its values, in the type that is convolved in.
     """
 
     def __init__(
@@ -127,12 +138,13 @@ class FusedLayer:
     ) -> None:
         self.groups, self.kernels, self.kind = list(groups), kernels, kind
         self.epsilon = 0.0 if norm is None else norm.eps
-        self.gain = None if norm is None else norm.weight
-        self.bias = convolution.bias if norm is None else norm.bias
+        self.gain = None if norm is None else norm.weight.contiguous()
+        bias = convolution.bias if norm is None else norm.bias
+        self.bias = None if bias is None else bias.contiguous()
         self.state_kind = torch.promote_types(kind, torch.float32)
         self._padding = [side // 2 for side in convolution.kernel_size]
         self._weight = convolution.weight
-        self._values = convolution.weight.detach().to(kind, memory_format=torch.channels_last)
+        self.values = convolution.weight.detach().to(kind, memory_format=torch.channels_last)
         self.affines = list(zip(self._split(self.gain), self._split(self.bias), strict=True))
         self.weight_gradient = WeightGradient(n_at_once)
 
@@ -146,12 +158,12 @@ class FusedLayer:
 
     def convolve(self, x: Tensor) -> Tensor:
         """Return the output, without normalisation and bias."""
-        raw = torch.conv2d(x, self._values, padding=self._padding)
+        raw = torch.conv2d(x, self.values, padding=self._padding)
         return raw.contiguous(memory_format=torch.channels_last)
 
     def zeros(self, x: Tensor) -> Tensor:
         """Return the output for an input ``x`` of zeros."""
-        shape = len(x), len(self._values), *x.shape[2:]
+        shape = len(x), len(self.values), *x.shape[2:]
         return x.new_zeros(shape).contiguous(memory_format=torch.channels_last)
 
     def gradients(
@@ -162,7 +174,7 @@ class FusedLayer:
         if not any(wanted):
             return None, None
         d_x, d_weight, _ = torch.ops.aten.convolution_backward(
-            d_raw, x, self._values, None, ones, self._padding, ones, False, [0, 0], 1, wanted
+            d_raw, x, self.values, None, ones, self._padding, ones, False, [0, 0], 1, wanted
         )
         return d_x, d_weight
 
@@ -183,10 +195,27 @@ class _Weight(Function):
         return weight.view_as(weight)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, _: Tensor | None) -> tuple[Tensor | None, None]:
         # the steps return nothing for the weight: autograd comes here once all of them are done
-        return ctx.layer.weight_gradient.take(ctx.layer), None
+        refuse_second_derivative()
+        gradient = ctx.layer.weight_gradient.take(ctx.layer)
+        # none where all inputs were zero
+        return torch.zeros_like(ctx.layer.values) if gradient is None else gradient, None
+
+
+def refuse_second_derivative() -> None:
+    """Refuse to be differentiated once more: what a backward pass returns is no part of a graph.
+
+    Raises
+    ------
+    RuntimeError
+        In a backward pass with ``create_graph=True``.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the fast path has no second derivatives, for which `create_graph=True` asks; make the "
+            "network with `fused=False`"
+        )
 
 
 def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -12,21 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darts_mim.nn.fused.build import ROWS
 from darts_mim.nn.fused.formulas import N_GATES, Mode, Part, Source
 
-__all__ = ["ROWS", "NativeKernels"]
-
-ROWS = 32
-"""Rows that the kernels take at a time, as ``kernels.c`` has it."""
+__all__ = ["NativeKernels"]
 
 _MODES: dict[Mode, int] = {"remember": 0, "admit": 1, "emit": 2}
 _SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 _Address, _Size, _Integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _ARGUMENTS: dict[str, list[Any]] = {
-    "statistics": [*[_Address] * 3, ctypes.c_double, *[_Size] * 3],
-    "gates": [_Integer, _Integer, *[_Address] * 3, *[_Size] * 3],
-    "gates_backward": [_Integer, _Integer, *[_Address] * 7, *[_Size] * 3],
-    "raw_gradient": [_Integer, *[_Address] * 9, *[_Size] * 3],
+    "statistics": [*[_Address] * 3, ctypes.c_double, *[_Size] * 3, _Integer],
+    "gates": [_Integer, _Integer, *[_Address] * 3, *[_Size] * 3, _Integer],
+    "gates_backward": [_Integer, _Integer, *[_Address] * 7, *[_Size] * 3, _Integer],
+    "raw_gradient": [_Integer, *[_Address] * 9, *[_Size] * 3, _Integer],
 }
 
 
@@ -58,6 +56,7 @@ class NativeKernels:
 
     def gates(self, mode: Mode, sources: Sequence[Source], state: Tensor) -> Tensor:
         """Return the result of gates; see ``Kernels``."""
+        _check(mode, sources, state)
         state, sources = _laid_out(state), _in_rows(sources)
         result = torch.empty_like(state)
         arguments = _MODES[mode], len(sources), sources, state, result, *_sizes(state)
@@ -68,6 +67,7 @@ class NativeKernels:
         self, mode: Mode, sources: Sequence[Source], state: Tensor, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients of ``gates``; see ``Kernels``."""
+        _check(mode, sources, state, grad)
         state, grad, sources = _laid_out(state), _laid_out(grad), _in_rows(sources)
         b, c, height, width = state.shape
         k, channels = len(sources), N_GATES[mode] * c
@@ -89,6 +89,9 @@ class NativeKernels:
         out: Tensor,
     ) -> Tensor:
         """Write the gradient of a convolution's output; see ``Kernels``."""
+        raw = _laid_out(raw)
+        if {raw.dtype, out.dtype, *(part.d_pre.dtype for part in parts)} != {raw.dtype}:
+            raise TypeError("gradients must be of the type of the convolution's output")
         d_pre = [_laid_out(part.d_pre) for part in parts]
         sums = [part.sums.contiguous() for part in parts]
         widths = [each.shape[1] for each in d_pre]
@@ -100,7 +103,30 @@ class NativeKernels:
 
     def _call(self, name: str, kind: torch.dtype, *arguments: Any) -> None:
         if self._functions:
-            self._functions[name, kind](*map(_as_c, arguments))
+            self._functions[name, kind](*map(_as_c, arguments), torch.get_num_threads())
+
+
+def _check(mode: Mode, sources: Sequence[Source], *states: Tensor) -> None:
+    """Refuse what the C functions would read or write out of bounds.
+
+    Frames that are fed back, or states that are handed in, may have other sizes than the rest.
+    """
+    shape = states[0].shape
+    b, c, height, width = shape
+    kind, expected = sources[0].raw.dtype, (b, N_GATES[mode] * c, height, width)
+    for state in states:
+        if state.dtype is not torch.float32 or state.shape != shape or state.device.type != "cpu":
+            raise ValueError(
+                f"a state and its gradient must be float32 of the shape {tuple(shape)} on the CPU, "
+                f"got {state.dtype} of the shape {tuple(state.shape)} on {state.device}"
+            )
+    for raw in (source.raw for source in sources):
+        if raw.shape != expected or raw.dtype is not kind or raw.device.type != "cpu":
+            raise ValueError(
+                f"gates must be computed of {kind} of the shape {expected} on the CPU, got "
+                f"{raw.dtype} of the shape {tuple(raw.shape)} on {raw.device}; give frames and "
+                "states of one batch and grid"
+            )
 
 
 def _function(library: ctypes.CDLL, name: str, arguments: list[Any]) -> Any:

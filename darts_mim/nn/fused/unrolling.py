@@ -59,6 +59,10 @@ class FusedUnrolling:
         self._weights = {module: layer.weight() for module, layer in layers.items()}
         self._may_be_zero = False
 
+    def knows(self, module: nn.Module) -> bool:
+        """Return whether a gate convolution is one of the network's, not of another one in it."""
+        return module in self._layers
+
     def convolve(self, module: nn.Module, x: Tensor) -> tuple[PreActivations, ...]:
         """Return the groups of pre-activations that a gate convolution makes of ``x``."""
         layer, weight = self._layers[module], self._weights[module]

@@ -162,7 +162,7 @@ def test_kernels_agree_in_single_precision(options, kind):
 def test_kernels_err_no_more_than_the_plain_path_in_mixed_precision(options):
     fast, plain = errors_of(options, autocast=True)
     assert plain[0] > 1e-4  # else it was no bfloat16
-    assert (fast < 1.1 * plain).all()
+    assert (fast < 1.25 * plain).all()
 
 
 @pytest.mark.usefixtures("_native")
@@ -244,13 +244,106 @@ def test_without_gradients_the_forecast_is_the_same():
 
 
 @pytest.mark.usefixtures("_native")
-def test_a_second_derivative_is_refused():
+def test_second_derivatives_are_refused():
     network, clip = network_of({}, fused=True), clip_of()
+    predictions, _ = network(clip[:, :CONTEXT], 2)
+    with pytest.raises(RuntimeError, match=r"has no second derivatives.*`fused=False`"):
+        torch.autograd.grad(predictions.sum(), list(network.parameters()), create_graph=True)
+
+
+@pytest.mark.usefixtures("_native")
+@pytest.mark.parametrize("n_at_once", [1, 3])
+def test_a_backward_pass_leaves_nothing_to_the_next_one(monkeypatch, n_at_once):
+    monkeypatch.setattr(dispatch, "_steps_at_once", lambda *_: n_at_once)
+    network, clip = network_of({}), clip_of()
+    _, expected = run(network, clip, fused=True)
     context = clip[:, :CONTEXT].clone().requires_grad_()
-    predictions, _ = network(context, 2)
-    (gradient,) = torch.autograd.grad(predictions.sum(), context, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+    predictions, state = network(context, HORIZON)
+    target = torch.linspace(0, 1, predictions.numel()).view_as(predictions)
+    loss = ((predictions - target) ** 2).mean() + state.layers[-1].c.mean() * 0.1
+    # of the context alone: the weights' share is computed, and nobody asks for it
+    torch.autograd.grad(loss, context, retain_graph=True)
+    for _ in range(2):
+        network.zero_grad()
+        loss.backward(retain_graph=True)
+        for name, weight in network.named_parameters():
+            assert torch.equal(weight.grad, expected[name]), name
+
+
+@pytest.mark.usefixtures("_native")
+def test_gradients_accumulate():
+    network, clip = network_of({}, fused=True), clip_of()
+    gradients = []
+    for times in (1, 2):
+        network.zero_grad()
+        for _ in range(times):
+            network(clip[:, :CONTEXT], 2)[0].mean().backward()
+        gradients.append(joined(dict(enumerate(each.grad for each in network.parameters()))))
+    torch.testing.assert_close(gradients[1], 2 * gradients[0])
+
+
+@pytest.mark.usefixtures("_native")
+def test_a_single_step_gives_weights_that_read_zeros_a_gradient_of_zero():
+    gradients = []
+    for fused in (True, False):
+        network = network_of({}, fused=fused)
+        network(clip_of()[:, :1], 1)[0].mean().backward()
+        gradients.append({name: weight.grad for name, weight in network.named_parameters()})
+    assert all(each is not None for each in gradients[0].values())
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.usefixtures("_native")
+def test_tensors_that_are_kept_elsewhere_are_read_right():
+    network, clip = network_of({}), clip_of()
+    _, expected = run(network, clip, fused=True)
+
+    def copied(tensor):
+        return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)  # laid out anew
+
+    with torch.autograd.graph.saved_tensors_hooks(copied, lambda tensor: tensor):
+        _, gradients = run(network, clip, fused=True)
+    torch.testing.assert_close(joined(gradients), joined(expected), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.usefixtures("_native")
+def test_a_weight_that_changes_before_the_backward_pass_is_noticed():
+    network = network_of({"layer_norm": False}, fused=True)
+    loss = network(clip_of()[:, :CONTEXT], 2)[0].mean()
+    with torch.no_grad():
+        network.bottom.from_hidden.convolution.weight.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.usefixtures("_native")
+@pytest.mark.parametrize("call", [{"batch": 1}, {"height": 13}])
+def test_frames_of_another_size_that_are_fed_back_are_refused(call):
+    network = network_of({}, fused=True)
+
+    def feed_back(frame):
+        b, c, height, width = frame.shape
+        shape = call.get("batch", b), c, call.get("height", height), width
+        return recurrent_module.FedFrame(torch.zeros(shape))
+
+    with pytest.raises(ValueError, match="give frames and states of one batch and grid"):
+        network(clip_of()[:, :CONTEXT], 3, feed_back=feed_back)
+
+
+@pytest.mark.usefixtures("_native")
+def test_a_network_within_a_fused_one_takes_its_own_path():
+    class Teacher(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network_of({}, fused=False)
+
+        def forward(self, mask):
+            self.inner(clip_of()[:, :2], 1)
+            return mask
+
+    network = network_of({"dropout": Teacher()}, fused=True)
+    frames, _ = network(clip_of()[:, :CONTEXT], 2)
+    assert torch.equal(frames, network_of({}, fused=True)(clip_of()[:, :CONTEXT], 2)[0])
 
 
 @pytest.mark.usefixtures("_native")

@@ -94,7 +94,34 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DARTS_MIM_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(CannotBuildError, match=r"cannot be kept or loaded: .*file"):
+    with pytest.raises(CannotBuildError, match=r"cannot be built, kept or loaded .*file"):
+        kernel_library()
+
+
+@pytest.mark.usefixtures("_buildable")
+def test_a_library_that_is_damaged_is_made_anew(monkeypatch, tmp_path):
+    monkeypatch.setenv("DARTS_MIM_CACHE", str(tmp_path))
+    kernel_library.cache_clear()
+    tmp_path.chmod(0o700)
+    kernel_library()
+    (made,) = tmp_path.iterdir()
+    made.unlink()
+    made.write_bytes(b"half a library")
+    kernel_library.cache_clear()
+    kernel_library()
+
+
+def test_a_folder_that_others_may_write_to_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("DARTS_MIM_CACHE", str(tmp_path))
+    tmp_path.chmod(0o777)
+    with pytest.raises(CannotBuildError, match=r"others may write to .*DARTS_MIM_CACHE names"):
+        kernel_library()
+
+
+@pytest.mark.parametrize("compiler", ['"', "cc '"])
+def test_a_compiler_s_name_that_cannot_be_read_is_an_answer(monkeypatch, compiler):
+    monkeypatch.setenv("CC", compiler)
+    with pytest.raises(CannotBuildError, match="No closing quotation"):
         kernel_library()
 
 
@@ -104,7 +131,7 @@ def test_a_library_that_is_broken_is_no_error_of_the_network(monkeypatch, tmp_pa
     caplog.set_level(logging.INFO)
     network_of()(CLIP, 2)
     (reason,) = reasons(caplog)
-    assert "cannot be kept or loaded" in reason
+    assert "cannot be built, kept or loaded" in reason
 
 
 @pytest.mark.usefixtures("_buildable")
@@ -149,6 +176,57 @@ def test_asked_for_in_vain_it_warns(caplog):
     assert not takes_fast_path(network_of(fused=True).double(), CLIP.double())
     (record,) = [each for each in caplog.records if each.name == dispatch.__name__]
     assert record.levelname == "WARNING"
+
+
+def changed(change):
+    network = network_of()
+    change(network.blocks[0].from_hidden)
+    return network
+
+
+CHANGES = {
+    "another padding": lambda part: setattr(part.convolution, "padding_mode", "circular"),
+    "another stride": lambda part: setattr(part.convolution, "stride", (2, 2)),
+    "another norm": lambda part: setattr(part, "norm", torch.nn.BatchNorm2d(12)),
+    "several groups": lambda part: setattr(part, "norm", torch.nn.GroupNorm(3, 12)),
+    "a norm without gain": lambda part: setattr(
+        part, "norm", torch.nn.GroupNorm(1, 12, affine=False)
+    ),
+    "a hook": lambda part: part.convolution.register_forward_hook(lambda *_: None),
+    "weights that a hook makes": lambda part: torch.nn.utils.spectral_norm(part.convolution),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_layer_that_was_changed_takes_the_plain_path(name, caplog):
+    caplog.set_level(logging.INFO)
+    assert not takes_fast_path(changed(CHANGES[name]))
+    assert "was changed, or has hooks" in reasons(caplog)[0]
+
+
+def test_half_of_the_weights_in_another_type_takes_the_plain_path():
+    assert not takes_fast_path(changed(lambda part: part.norm.bfloat16()))
+
+
+def test_very_wide_layers_take_the_plain_path(caplog):
+    caplog.set_level(logging.INFO)
+    assert not takes_fast_path(MIMNetwork(1, (2, 2**12), kernel_size=1))
+    assert "too wide" in reasons(caplog)[0]
+
+
+def test_transformed_networks_take_the_plain_path(caplog):
+    caplog.set_level(logging.INFO)
+    network = network_of()
+    weights = dict(network.named_parameters())
+
+    def loss(weights):
+        return torch.func.functional_call(network, weights, (CLIP, 1))[0].mean()
+
+    gradients = torch.func.grad(loss)(weights)
+    network.fused = False
+    loss(weights).backward()
+    torch.testing.assert_close(gradients, {n: w.grad for n, w in weights.items()})
+    assert "transformed by torch.func" in reasons(caplog)[0]
 
 
 def test_other_networks_go_their_plain_way():

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from darts_mim.nn.fused.build import CannotBuildError, kernel_library
+from darts_mim.nn.fused.compiled import CompiledKernels
 from darts_mim.nn.fused.formulas import N_GATES, FormulaKernels, Part, Source
 from darts_mim.nn.fused.native import NativeKernels
 
@@ -44,7 +45,7 @@ def random_sources(size, n_gates, kind, norm):
     b, c, height, width = size
     generator = torch.Generator().manual_seed(n_gates)
     sources, outputs = [], []
-    for before, after in ((0, 2), (1, 0), (2, 1)):
+    for before, after in ((0, 2), (0, 0), (2, 1)):
         n_all = (before + n_gates + after) * c
         raw = laid_out(torch.randn(b, n_all, height, width, generator=generator).to(kind))
         stretch = slice(before * c, (before + n_gates) * c)
@@ -153,14 +154,44 @@ def test_sources_that_are_laid_out_otherwise_are_read_right(native):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_results_do_not_depend_on_the_number_of_threads(native, mode):
-    sources, _ = random_sources((3, 16, 33, 9), N_GATES[mode], torch.float32, norm=True)
-    state, grad = (laid_out(each) for each in torch.randn(2, 3, 16, 33, 9))
+    size = 3, 16, 33, 19  # so much that the threads share it
+    sources, outputs = random_sources(size, N_GATES[mode], torch.float32, norm=True)
+    raw, stats, gain = outputs[1]
+    state, grad = (laid_out(each) for each in torch.randn(2, *size))
     n_threads, results = torch.get_num_threads(), []
     try:
         for n in (1, 2, 3):
             torch.set_num_threads(n)
-            results.append(native.gates_backward(mode, sources, state, grad))
+            d_pre, d_state, sums = native.gates_backward(mode, sources, state, grad)
+            d_raw = torch.empty_like(raw)
+            part = Part(d_pre, sums[0])
+            affine = native.raw_gradient([part], raw, stats, gain, d_raw)
+            more = native.gates(mode, sources, state), native.statistics(raw, 1e-5)
+            results.append((d_pre, d_state, sums, d_raw, affine, *more))
     finally:
         torch.set_num_threads(n_threads)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_formulas_are_the_formulas(kind):
+    compiled = CompiledKernels()
+    for size in ((2, 8, 6, 10), (3, 8, 5, 5), (1, 8, 4, 7)):
+        for mode in ("remember", "emit"):
+            sources, outputs = random_sources(size, N_GATES[mode], kind, norm=True)
+            state, grad = torch.randn(2, *size)
+            result = compiled.gates(mode, sources, state)
+            assert distance(result, FORMULAS.gates(mode, sources, state)) < 1e-5
+            got = compiled.gates_backward(mode, sources, state, grad)
+            expected = FORMULAS.gates_backward(mode, sources, state, grad)
+            for each, wanted in zip(got, expected, strict=True):
+                assert distance(each, wanted) < 2 * KINDS[kind]
+            raw, stats, gain = outputs[1]
+            assert distance(compiled.statistics(raw, 1e-5), stats) < 1e-5
+            part, out, wanted = Part(got[0], got[2][1]), torch.empty_like(raw), raw.clone()
+            affine = compiled.raw_gradient([part], raw, stats, gain, out)
+            exact = FORMULAS.raw_gradient([part], raw, stats, gain, wanted)
+            assert distance(out, wanted) < 2 * KINDS[kind]
+            assert distance(affine, exact) < 1e-5
