@@ -81,7 +81,7 @@ for name, step in work(np.load(archive, mmap_mode="r"), 200):
         step()
         outcomes[name] = "done"
     except (MemoryError, RuntimeError) as error:
-        outcomes[name] = repr(error)
+        outcomes[name] = f"{type(error).__name__}: {error}"  # numpy's repr keeps its words back
 print(json.dumps(outcomes))
 """
 
