@@ -18,16 +18,20 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ROWS", "CannotBuildError", "cache_folder", "kernel_library"]
+__all__ = ["CHANNELS", "ROWS", "TILES", "CannotBuildError", "cache_folder", "kernel_library"]
 
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "winograd.c"))
 ROWS = 32
-"""Rows of channels that the kernels take at a time."""
+"""Rows of channels that the elementwise kernels take at a time."""
+TILES, CHANNELS = 64, 64
+"""Tiles of a grid, and channels of each, that a convolution takes at a time."""
 
 _OPTIONS = (
-    *("-std=c11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", f"-DROWS={ROWS}"),
-    # no trap and no errno to keep up, so that loops can be vectorised; all else as in IEEE 754
-    *("-fno-math-errno", "-fno-trapping-math"),
+    *("-std=c11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"),
+    *(f"-DROWS={ROWS}", f"-DTILES={TILES}", f"-DCHANNELS={CHANNELS}"),
+    # no trap and no errno to keep up, so that loops can be vectorised; a product and a sum may be
+    # rounded once; all else as in IEEE 754
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
 
 
@@ -121,7 +125,7 @@ def _fingerprint(command: list[str]) -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     processor = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
     parts = [
-        SOURCE.read_bytes(),
+        *(source.read_bytes() for source in SOURCES),
         version.encode(),
         " ".join([*command, *_OPTIONS]).encode(),
         "\n".join([platform.machine(), *processor[:2]]).encode(),
@@ -133,7 +137,7 @@ def _compile(command: list[str], path: Path) -> None:
     """Write the library, whole or not at all: processes may build it at once."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        run = _run([*command, *_OPTIONS, str(SOURCE), "-o", str(made), "-lm"])
+        run = _run([*command, *_OPTIONS, *map(str, SOURCES), "-o", str(made), "-lm"])
         if run.returncode:
             reason = (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[0]
             raise CannotBuildError(f"the C compiler {command[0]!r} failed: {reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -15,10 +15,12 @@ from torch.autograd import forward_ad
 
 from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from darts_mim.nn.fused.compiled import CompiledKernels
+from darts_mim.nn.fused.direct import DirectConvolution
 from darts_mim.nn.fused.formulas import FormulaKernels, Kernels
-from darts_mim.nn.fused.layers import FusedLayer
+from darts_mim.nn.fused.layers import Convolution, FusedLayer
 from darts_mim.nn.fused.native import NativeKernels
 from darts_mim.nn.fused.unrolling import FusedUnrolling
+from darts_mim.nn.fused.winograd import WinogradConvolution, WinogradKernels, Workspace
 from darts_mim.nn.gates import GateConvolution
 
 __all__ = ["STEPS_AT_ONCE", "fast_path_of"]
@@ -98,18 +100,20 @@ def fast_path_of(network: FusibleNetwork, context: Tensor, n_steps: int) -> Fuse
     except _NotFusedError as reason:
         _log_once(logging.INFO if network.fused is None else logging.WARNING, str(reason))
         return None
-    n_at_once = 1 if network.recompute else min(_steps_at_once(context, kind), n_steps)
+    convolution_of = _convolutions_for(network, context, kind, n_steps)
     layers: dict[nn.Module, FusedLayer] = {
-        module: _layer_of(module, kernels, kind, n_at_once) for module in modules
+        module: _layer_of(module, convolution_of(module.convolution), kernels, kind)
+        for module in modules
     }
     return FusedUnrolling(layers, kernels)
 
 
 def _layer_of(
-    module: GateConvolution, kernels: Kernels, kind: torch.dtype, n_at_once: int
+    module: GateConvolution, convolution: Convolution, kernels: Kernels, kind: torch.dtype
 ) -> FusedLayer:
     norm = module.norm if isinstance(module.norm, nn.GroupNorm) else None
-    return FusedLayer(module.convolution, norm, module.group_channels, kernels, kind, n_at_once)
+    channels = module.group_channels
+    return FusedLayer(module.convolution, norm, channels, convolution, kernels, kind)
 
 
 def _check_mode(context: Tensor) -> None:
@@ -151,7 +155,7 @@ def _check_size(network: FusibleNetwork, context: Tensor) -> None:
 
     The size of a batch makes no difference: a forecast alone is the one among others.
     """
-    cells = math.prod(-(-side // network.patch_size) for side in context.shape[-2:])
+    cells = math.prod(_grid_of(network, context))
     if cells * max(network.hidden_channels) < LEAST_VALUES:
         raise _NotFusedError("it is as fast for small grids and narrow layers")
 
@@ -170,16 +174,39 @@ def _kind_of(context: Tensor, modules: list[GateConvolution]) -> torch.dtype:
     return torch.float32
 
 
-def _steps_at_once(context: Tensor, kind: torch.dtype) -> int:
-    """Return of how many steps a weight's gradient is best taken at once.
+def _grid_of(network: FusibleNetwork, context: Tensor) -> tuple[int, int]:
+    """Return height and width of the hidden states."""
+    height, width = (-(-side // network.patch_size) for side in context.shape[-2:])
+    return height, width
 
-    Units for matrices are faster on many. Elsewhere that gains next to nothing, and takes memory.
+
+def _convolutions_for(
+    network: FusibleNetwork, context: Tensor, kind: torch.dtype, n_steps: int
+) -> Callable[[nn.Conv2d], Convolution]:
+    """Return what makes the convolutions of an unrolling of those of the network.
+
+    On a CPU they have fewer products than they are defined by, unless units for matrices do these.
     """
-    if context.device.type == "cpu":
-        # torch 2.6 cannot tell yet
-        able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        return STEPS_AT_ONCE if kind is torch.bfloat16 and able.get("amx_bf16") else 1
-    return STEPS_AT_ONCE
+    on_units = _has_units_for(context, kind)
+    n_at_once = min(STEPS_AT_ONCE, n_steps) if on_units and not network.recompute else 1
+    grid, workspace = _grid_of(network, context), Workspace()
+
+    def convolution_of(module: nn.Conv2d) -> Convolution:
+        if not on_units and WinogradConvolution.suits(module, *grid):
+            kernels = WinogradKernels(kernel_library() if _has_values(context) else None)
+            return WinogradConvolution(module, kernels, workspace)
+        return DirectConvolution(module, kind, n_at_once)
+
+    return convolution_of
+
+
+def _has_units_for(context: Tensor, kind: torch.dtype) -> bool:
+    """Return whether the device has units for matrices of a type."""
+    if context.device.type != "cpu":
+        return True
+    # torch 2.6 cannot tell yet
+    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return kind is torch.bfloat16 and bool(able.get("amx_bf16"))
 
 
 def _kernels_for(context: Tensor, kind: torch.dtype, fused: bool | None) -> Kernels:

@@ -102,11 +102,11 @@ class _Convolution(Function):
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
         x = x.to(layer.kind, memory_format=torch.channels_last)
-        raw = layer.zeros(x) if is_zero else layer.convolve(x)
+        raw = layer.zeros(x) if is_zero else layer.convolution.convolve(x)
         stats = None if gain is None else layer.kernels.statistics(raw, layer.epsilon)
         ctx.layer, ctx.is_zero = layer, is_zero
         # the weight, too: autograd sees then if it has changed in between
-        ctx.save_for_backward(x, raw, stats, gain, layer.values)
+        ctx.save_for_backward(x, raw, stats, gain, layer.convolution.values)
         empty = raw.new_empty((), dtype=layer.state_kind)
         outputs: list[Tensor | None] = []
         for piece in raw.split_with_sizes(layer.groups, dim=1):
@@ -119,16 +119,15 @@ class _Convolution(Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
         layer: FusedLayer = ctx.layer
+        layer.begin_backward()
         x, raw, stats, gain, _ = ctx.saved_tensors
         pairs = zip(grads[:-1:2], grads[1:-1:2], layer.groups, strict=True)
         parts = [_part_of(d_pre, sums, n, raw, layer.state_kind) for d_pre, sums, n in pairs]
-        d_raw = layer.weight_gradient.place_for(raw)
+        d_raw = layer.convolution.place_for(raw)
         d_bias, d_gain = layer.kernels.raw_gradient(parts, raw, stats, gain, d_raw).unbind(0)
         of_input, of_weight, of_gain, of_bias, *_ = ctx.needs_input_grad
-        if of_weight and not ctx.is_zero:  # zeros add nothing
-            d_x = layer.weight_gradient.add(layer, d_raw, x, of_input)
-        else:
-            d_x, _ = layer.gradients(d_raw, x, of_input, False)
+        of_weight = of_weight and not ctx.is_zero  # zeros add nothing
+        d_x = layer.convolution.backward(d_raw, x, of_input, of_weight)
         return d_x, None, d_gain if of_gain else None, d_bias if of_bias else None, None, None
 
 

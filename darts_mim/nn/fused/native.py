@@ -15,10 +15,10 @@ from torch import Tensor
 from darts_mim.nn.fused.build import ROWS
 from darts_mim.nn.fused.formulas import N_GATES, Mode, Part, Source
 
-__all__ = ["NativeKernels"]
+__all__ = ["SUFFIXES", "NativeKernels", "bound", "laid_out"]
 
 _MODES: dict[Mode, int] = {"remember": 0, "admit": 1, "emit": 2}
-_SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
+SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 _Address, _Size, _Integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _ARGUMENTS: dict[str, list[Any]] = {
     "statistics": [*[_Address] * 3, ctypes.c_double, *[_Size] * 3, _Integer],
@@ -40,9 +40,9 @@ class NativeKernels:
 
     def __init__(self, library: ctypes.CDLL | None) -> None:
         self._functions = {
-            (name, kind): _function(library, f"{name}_{suffix}", arguments)
+            (name, kind): bound(library, f"{name}_{suffix}", arguments)
             for name, arguments in _ARGUMENTS.items()
-            for kind, suffix in _SUFFIXES.items()
+            for kind, suffix in SUFFIXES.items()
             if library is not None
         }
 
@@ -57,7 +57,7 @@ class NativeKernels:
     def gates(self, mode: Mode, sources: Sequence[Source], state: Tensor) -> Tensor:
         """Return the result of gates; see ``Kernels``."""
         _check(mode, sources, state)
-        state, sources = _laid_out(state), _in_rows(sources)
+        state, sources = laid_out(state), _in_rows(sources)
         result = torch.empty_like(state)
         arguments = _MODES[mode], len(sources), sources, state, result, *_sizes(state)
         self._call("gates", sources[0].raw.dtype, *arguments)
@@ -68,7 +68,7 @@ class NativeKernels:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients of ``gates``; see ``Kernels``."""
         _check(mode, sources, state, grad)
-        state, grad, sources = _laid_out(state), _laid_out(grad), _in_rows(sources)
+        state, grad, sources = laid_out(state), laid_out(grad), _in_rows(sources)
         b, c, height, width = state.shape
         k, channels = len(sources), N_GATES[mode] * c
         d_pre = torch.empty_like(sources[0].raw, memory_format=torch.channels_last)
@@ -89,10 +89,10 @@ class NativeKernels:
         out: Tensor,
     ) -> Tensor:
         """Write the gradient of a convolution's output; see ``Kernels``."""
-        raw = _laid_out(raw)
+        raw = laid_out(raw)
         if {raw.dtype, out.dtype, *(part.d_pre.dtype for part in parts)} != {raw.dtype}:
             raise TypeError("gradients must be of the type of the convolution's output")
-        d_pre = [_laid_out(part.d_pre) for part in parts]
+        d_pre = [laid_out(part.d_pre) for part in parts]
         sums = [part.sums.contiguous() for part in parts]
         widths = [each.shape[1] for each in d_pre]
         d_affine = sums[0].new_empty(2, raw.shape[1])
@@ -129,7 +129,8 @@ def _check(mode: Mode, sources: Sequence[Source], *states: Tensor) -> None:
             )
 
 
-def _function(library: ctypes.CDLL, name: str, arguments: list[Any]) -> Any:
+def bound(library: ctypes.CDLL, name: str, arguments: list[Any]) -> Any:
+    """Return a function of a library that takes ``arguments`` and returns nothing."""
     function = library[name]
     function.argtypes, function.restype = arguments, None
     return function
@@ -172,7 +173,7 @@ def _row_width(raw: Tensor) -> int:
 def _in_rows(sources: Sequence[Source]) -> list[Source]:
     """Return sources whose cells are equally far from each other, with the channels innermost."""
     return [
-        source if _is_in_rows(source.raw) else source._replace(raw=_laid_out(source.raw))
+        source if _is_in_rows(source.raw) else source._replace(raw=laid_out(source.raw))
         for source in sources
     ]
 
@@ -192,6 +193,6 @@ def _sizes(tensor: Tensor) -> tuple[int, int, int]:
     return b, height * width, c
 
 
-def _laid_out(tensor: Tensor) -> Tensor:
+def laid_out(tensor: Tensor) -> Tensor:
     """Return a dense tensor with the channels innermost."""
     return tensor.contiguous(memory_format=torch.channels_last)

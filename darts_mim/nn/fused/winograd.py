@@ -1,0 +1,232 @@
+"""Convolutions of the fast path on a CPU by fewer products: Winograd's minimal filtering, in C.
+
+A kernel of 5 by 5 takes 36 products for four outputs and not 100, one of 3 by 3 takes 36 for 16 and
+not 144. What is computed is told in ``winograd.c``. Legend: B batch, I and O input and output
+channels, H height, W width, k side of the kernel, P channels of a panel.
+
+References
+----------
+.. [1] A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
+.. [2] B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error Analysis and Improving the
+   Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 2020: points that round
+   less.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from darts_mim.nn.fused.build import CHANNELS, TILES
+from darts_mim.nn.fused.native import SUFFIXES, bound, laid_out
+
+__all__ = ["WinogradConvolution", "WinogradKernels", "Workspace"]
+
+_POINTS = 6
+_SQUARE = _POINTS**2
+_MULTIPLE = 32  # of which numbers of channels must be
+_SLAB, _HALF_SLAB = (_SQUARE * (TILES * each + 16) for each in (CHANNELS, _MULTIPLE))  # values
+_HALVES_AT_ONCE = 32
+
+_Address, _Size, _Integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+_OF_WEIGHTS: dict[str, list[Any]] = {
+    "evaluate": [*[_Address] * 3, *[_Size] * 3, _Integer],
+    "read": [*[_Address] * 3, *[_Size] * 3, _Integer],
+}
+_OF_FIELDS: dict[str, list[Any]] = {
+    "convolve": [*[_Address] * 4, *[_Size] * 6, _Integer],
+    "weight_gradient": [*[_Address] * 4, *[_Size] * 7, _Integer],
+}
+
+
+class Workspace:
+    """Memory that the convolutions of an unrolling use one after the other."""
+
+    def __init__(self) -> None:
+        self._room: Tensor | None = None
+
+    def room(self, size: int, like: Tensor) -> Tensor:
+        """Return room for ``size`` values of float32."""
+        if self._room is None or self._room.numel() < size:
+            self._room = like.new_empty(size, dtype=torch.float32)
+        return self._room
+
+
+class WinogradKernels:
+    """The functions in C, on tensors in float32 or bfloat16.
+
+    Weights are evaluated to *panels*, of shape (O / P, 36, I, P).
+
+    Parameters
+    ----------
+    library
+        The library that ``winograd.c`` was compiled to; ``None`` for tensors without values: then
+        PyTorch convolves, of which costs are counted by definition.
+    """
+
+    def __init__(self, library: ctypes.CDLL | None) -> None:
+        self._panel: int = _MULTIPLE if library is None else library.winograd_panel()
+        self._functions: dict[Any, Any] = {}
+        if library is not None:
+            for name, arguments in _OF_WEIGHTS.items():
+                self._functions[name] = bound(library, f"winograd_{name}", arguments)
+            for name, arguments in _OF_FIELDS.items():
+                for kind, suffix in SUFFIXES.items():
+                    function = bound(library, f"winograd_{name}_{suffix}", arguments)
+                    self._functions[name, kind] = function
+
+    def evaluate(self, weight: Tensor, is_turned: bool) -> Tensor:
+        """Return the panels of a weight (O, I, k, k).
+
+        With ``is_turned`` they are of the weight that brings gradients back from outputs to inputs:
+        O and I change places, and kernels are turned by half a turn.
+        """
+        out, channels, kernel, _ = weight.shape
+        strides, first = weight.stride(), weight.data_ptr() if self._functions else 0
+        if is_turned:
+            out, channels = channels, out
+            first += (kernel - 1) * (strides[2] + strides[3]) * weight.element_size()
+            strides = strides[1], strides[0], -strides[2], -strides[3]
+        panels = weight.new_empty(out // self._panel, _SQUARE, channels, self._panel)
+        sizes = channels, out, kernel
+        self._call("evaluate", first, _integers(strides), panels, *sizes)
+        return panels
+
+    def read(self, panels: Tensor, like: Tensor) -> Tensor:
+        """Return the gradient of a weight, ``like`` it, for that of its panels."""
+        weight = torch.empty_like(like)
+        out, channels, kernel, _ = weight.shape
+        sizes = channels, out, kernel
+        self._call("read", panels, weight, _integers(weight.stride()), *sizes)
+        return weight
+
+    def convolve(self, x: Tensor, panels: Tensor, kernel: int, workspace: Workspace) -> Tensor:
+        """Return the output (B, O, H, W) for an input (B, I, H, W)."""
+        x = laid_out(x)
+        b, channels, height, width = x.shape
+        _check(panels, channels)
+        out = len(panels) * self._panel
+        room = workspace.room(3 * torch.get_num_threads() * _SLAB, x)
+        if not self._functions:
+            return torch.conv2d(x, x.new_empty(out, channels, kernel, kernel), padding=kernel // 2)
+        y = torch.empty((b, out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
+        sizes = b, height, width, channels, out, kernel
+        self._call(("convolve", x.dtype), x, panels, y, room, *sizes)
+        return y
+
+    def add_weight_gradient(
+        self, x: Tensor, d_y: Tensor, panels: Tensor, kernel: int, workspace: Workspace
+    ) -> None:
+        """Add to ``panels`` their gradient for an input and the gradient of the output."""
+        x, d_y = laid_out(x), laid_out(d_y)
+        b, channels, height, width = x.shape
+        out = len(panels) * self._panel
+        _check(panels, channels)
+        if d_y.dtype is not x.dtype or d_y.shape != (b, out, height, width):
+            raise ValueError(
+                f"the gradient must be {x.dtype} of the shape {(b, out, height, width)}, got "
+                f"{d_y.dtype} of the shape {tuple(d_y.shape)}"
+            )
+        n_halves = max(_HALVES_AT_ONCE, channels // _MULTIPLE)
+        room = workspace.room(torch.get_num_threads() * _SLAB + n_halves * _HALF_SLAB, x)
+        if not self._functions:
+            weight, ones = x.new_empty(out, channels, kernel, kernel), [1, 1]
+            margins, wanted = [kernel // 2] * 2, [False, True, False]
+            torch.ops.aten.convolution_backward(
+                d_y, x, weight, None, ones, margins, ones, False, [0, 0], 1, wanted
+            )
+            return
+        sizes = n_halves, b, height, width, channels, out, kernel
+        self._call(("weight_gradient", x.dtype), x, d_y, panels, room, *sizes)
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        if self._functions:
+            values = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
+            self._functions[function](*values, torch.get_num_threads())
+
+
+def _check(panels: Tensor, channels: int) -> None:
+    """Refuse what would be read out of bounds."""
+    if panels.dtype is not torch.float32 or panels.shape[2] != channels:
+        raise ValueError(
+            f"an input of {panels.shape[2]} channels is convolved with this weight, got {channels}"
+        )
+
+
+def _integers(values: Sequence[int]) -> Any:
+    return (_Size * len(values))(*values)
+
+
+class WinogradConvolution:
+    """A ``Convolution`` by Winograd's minimal filtering.
+
+    Parameters
+    ----------
+    module
+        The convolution of the network; see ``suits``.
+    kernels
+        What computes.
+    workspace
+        Room that is shared with others.
+
+    Attributes
+    ----------
+    values
+        The weight, in float32.
+    """
+
+    def __init__(self, module: nn.Conv2d, kernels: WinogradKernels, workspace: Workspace) -> None:
+        self.values = module.weight.detach()
+        self._side = module.kernel_size[0]
+        self._kernels, self._workspace = kernels, workspace
+        self._panels = kernels.evaluate(self.values, is_turned=False)
+        self._turned: Tensor | None = None
+        self._total: Tensor | None = None
+
+    @staticmethod
+    def suits(module: nn.Conv2d, height: int, width: int) -> bool:
+        """Return whether a convolution can be done so, and is faster on a grid."""
+        side = module.kernel_size[0]
+        if side not in (3, 5) or module.kernel_size != (side, side):
+            return False
+        if module.in_channels % _MULTIPLE or module.out_channels % _MULTIPLE:
+            return False
+        tile = _POINTS - side + 1
+        n_products = _SQUARE * prod(-(-extent // tile) for extent in (height, width))
+        # what is not a product takes a third of the time
+        return 1.5 * n_products < height * width * side**2
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Return the output for ``x``; see ``Convolution``."""
+        return self._kernels.convolve(x, self._panels, self._side, self._workspace)
+
+    def place_for(self, raw: Tensor) -> Tensor:
+        """Return where to write an output's gradient; see ``Convolution``."""
+        return torch.empty_like(raw, memory_format=torch.channels_last)
+
+    def backward(self, d_raw: Tensor, x: Tensor, of_input: bool, of_weight: bool) -> Tensor | None:
+        """Return the input's gradient, add the weight's; see ``Convolution``."""
+        if of_weight:
+            if self._total is None:
+                self._total = torch.zeros_like(self._panels)
+            self._kernels.add_weight_gradient(x, d_raw, self._total, self._side, self._workspace)
+        if not of_input:
+            return None
+        if self._turned is None:
+            self._turned = self._kernels.evaluate(self.values, is_turned=True)
+        return self._kernels.convolve(d_raw, self._turned, self._side, self._workspace)
+
+    def take(self) -> Tensor | None:
+        """Return the sum of the weight's gradients; see ``Convolution``."""
+        total = self._total
+        self.forget()
+        return None if total is None else self._kernels.read(total, self.values)
+
+    def forget(self) -> None:
+        """Forget what another backward pass has left."""
+        self._total = None
