@@ -3,7 +3,8 @@
     python benchmarks/convolutions.py
 
 At the paper's sizes, a time step of a batch of 8 unless it says otherwise. Rates are medians over
-rounds in which all are timed in turn.
+rounds in which all are timed in turn; those with fewer products count the products of the
+definition. Rounding is the distance from the convolution in float64, in the Euclidean norm.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from typing import Any
 
 import torch
 from origin import describe_origin
-from torch import Tensor
+from torch import Tensor, nn
+
+from darts_mim.nn.fused.build import kernel_library
+from darts_mim.nn.fused.winograd import WinogradConvolution, WinogradKernels, Workspace
 
 BATCH, CHANNELS, SIDE, KERNEL = 8, 64, 16, 5
 GATES = (7, 6, 4, 3, 1)
@@ -51,6 +55,7 @@ def works_of(gates: int, kind: torch.dtype) -> dict[str, tuple[int, Callable[[],
         "input gradient": (1, backward(x, grad, True, False)),
         "input gradient, weight laid out before": (1, packed(grad, turned)),
         "weight gradient": (1, backward(x, grad, False, True)),
+        **works_of_fewer_products(x, grad, weight),
     }
     for steps in STEPS:
         many = [
@@ -58,6 +63,57 @@ def works_of(gates: int, kind: torch.dtype) -> dict[str, tuple[int, Callable[[],
         ]
         works[f"weight gradient, {steps} steps at once"] = steps, backward(*many, False, True)
     return works
+
+
+def works_of_fewer_products(
+    x: Tensor, grad: Tensor, weight: Tensor
+) -> dict[str, tuple[int, Callable[[], Any]]]:
+    """Return the convolution of the fast path without units for matrices, and its gradients."""
+    convolution = convolution_of(weight)
+    return {
+        "forward, fewer products": (1, lambda: convolution.convolve(x)),
+        "input gradient, fewer products": (1, lambda: convolution.backward(grad, x, True, False)),
+        "weight gradient, fewer products": (1, lambda: convolution.backward(grad, x, False, True)),
+    }
+
+
+def convolution_of(weight: Tensor) -> WinogradConvolution:
+    """Return a convolution by fewer products with a weight."""
+    out, channels, kernel, _ = weight.shape
+    module = nn.Conv2d(channels, out, kernel, bias=False)
+    module.weight.data.copy_(weight)
+    return WinogradConvolution(module, WinogradKernels(kernel_library()), Workspace())
+
+
+def rounding_of(kernel: int) -> dict[str, dict[str, float]]:
+    """Return how far results in float32 are from those in float64, for each way to convolve."""
+    torch.manual_seed(0)
+    x = torch.randn(BATCH, CHANNELS, SIDE, SIDE)
+    grad = torch.randn(BATCH, GATES[0] * CHANNELS, SIDE, SIDE)
+    weight = torch.randn(GATES[0] * CHANNELS, CHANNELS, kernel, kernel)
+    # as they are initialised, so that outputs are about as large as inputs
+    weight /= (CHANNELS * kernel**2) ** 0.5
+
+    def defined(kind: torch.dtype) -> list[Tensor]:
+        inputs = [each.to(kind).requires_grad_() for each in (x, weight)]
+        y = torch.conv2d(*inputs, padding=kernel // 2)
+        return [y.detach(), *torch.autograd.grad(y, inputs, grad.to(kind))]
+
+    convolution = convolution_of(weight)
+    d_x = convolution.backward(grad, x, True, True)
+    fewer = [convolution.convolve(x), d_x, convolution.take()]
+    ways = {"definition": defined(torch.float32), "fewer products": fewer}
+    return {
+        name: {
+            way: float(f"{float((results[i].double() - exact).norm() / exact.norm()):.3g}")
+            for way, results in ways.items()
+        }
+        for i, (name, exact) in enumerate(
+            zip(
+                ("output", "input gradient", "weight gradient"), defined(torch.float64), strict=True
+            )
+        )
+    }
 
 
 def packed(x: Tensor, weight: Tensor) -> Callable[[], Any]:
@@ -102,7 +158,13 @@ def main() -> None:
             }
             for name in works[GATES[0]]
         }
-    record = {**describe_origin(), "rounds": arguments.rounds, "tflop_per_second": rates}
+    rounding = {f"{kernel}x{kernel}": rounding_of(kernel) for kernel in (5, 3)}
+    record = {
+        **describe_origin(),
+        "rounds": arguments.rounds,
+        "tflop_per_second": rates,
+        "rounding": rounding,
+    }
     print(json.dumps(record, indent=1))
 
 

@@ -89,8 +89,9 @@ class MIMModel(RecurrentGridModel):
         than to store those of all steps. The loss and the weights are the same; a step takes a
         fraction of the memory and about a third more operations (``summary`` says how many).
     fused
-        Whether to take the fast path: the same network with fewer passes over the tensors, in
-        kernels that are compiled once on the machine they run on. ``None`` takes it wherever it is
+        Whether to take the fast path: the same network with fewer passes over the tensors and, on
+        a CPU, fewer products in its convolutions, in kernels that are compiled once on the machine
+        they run on. ``None`` takes it wherever it is
         known to be right and faster, ``True`` wherever it can run, ``False`` never; why it is not
         taken is logged. Results are the same but for rounding.
     use_static_covariates

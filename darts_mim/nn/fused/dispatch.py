@@ -189,11 +189,13 @@ def _convolutions_for(
     """
     on_units = _has_units_for(context, kind)
     n_at_once = min(STEPS_AT_ONCE, n_steps) if on_units and not network.recompute else 1
+    if on_units:
+        return lambda module: DirectConvolution(module, kind, n_at_once)
     grid, workspace = _grid_of(network, context), Workspace()
+    kernels = WinogradKernels(kernel_library() if _has_values(context) else None)
 
     def convolution_of(module: nn.Conv2d) -> Convolution:
-        if not on_units and WinogradConvolution.suits(module, *grid):
-            kernels = WinogradKernels(kernel_library() if _has_values(context) else None)
+        if WinogradConvolution.suits(module, *grid):
             return WinogradConvolution(module, kernels, workspace)
         return DirectConvolution(module, kind, n_at_once)
 

@@ -6,7 +6,7 @@
    multiplied there, and the product is read off. What is left between the evaluations is a matrix
    product over the channels for each of SQUARE pairs of points, so SQUARE products do for side *
    side * kernel * kernel. The points are 0, +-2/3, +-3/2 and infinity: of all sets that are
-   symmetric ratios of small integers this one rounds least, two to three times what the definition
+   symmetric ratios of small integers this one rounds least, up to four times what the definition
    does (benchmarks/convolutions.py). Sums are of float32 in every type.
 
    Tensors are dense with the channels innermost, and all numbers of channels multiples of 32.
