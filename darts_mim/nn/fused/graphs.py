@@ -1,8 +1,8 @@
 """Unrollings whose steps are recorded, and then replayed: one launch for each step and way.
 
 On a GPU a step of all layers is hundreds of small kernels, and to launch them takes longer than to
-run them. What is recorded fits one kind of unrolling: the first of a kind runs as it is, the second
-is recorded before it is replayed, and what turns out otherwise on the way goes on as it is.
+run them. What is recorded fits one kind of unrolling: the first few of a kind run as they are, then
+one is recorded before it is replayed, and what turns out otherwise on the way goes on as it is.
 
 One unrolling at a time has the memory of a recording, until its backward pass is done; another one
 in between runs as it is. Settings of PyTorch's such as the precision of float32 products are those

@@ -1,7 +1,9 @@
 """Kinds of unrollings, and which of them are recorded.
 
-A kind is what is known before the first step. What the other steps read is seen when an unrolling
-has come to its end, so that the first of a kind is not recorded, and what comes once never is.
+A kind is what is known before the first step; what the other steps read is seen when an unrolling
+has come to its end. To record takes as long as several unrollings. So what comes seldom, like the
+last batch of an epoch, is not recorded soon, nor are the forecasts of a model that goes to the GPU
+and back for each of them.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ MOST_PLANS = 4
 MOST_KINDS = 64
 """How many kinds of unrollings of a network are remembered at all."""
 
+N_SEEN = 4
+"""How many unrollings of a kind come before one is recorded, as many as are taken for it."""
+
 PATIENCE = 200
 """After how many unrollings what was not replayed any more makes room for others."""
 
@@ -40,6 +45,8 @@ class Kind:
         What its steps read, ``None`` before one has come to its end, or where it cannot be told.
     plan
         Its recorded steps.
+    n_seen
+        How often it was met since the weights are where they are.
     used
         When it was met last.
     """
@@ -47,7 +54,7 @@ class Kind:
     def __init__(self) -> None:
         self.reads: list[Reads] | None = None
         self.plan: Plan | None = None
-        self.used = 0
+        self.n_seen = self.used = 0
         self._changes = 0
 
     def note(self, reads: list[Reads]) -> None:
@@ -72,13 +79,13 @@ class Kinds:
         if places != self._places:
             self._places = places
             for kind in self._kinds.values():
-                kind.plan = None
+                kind.plan, kind.n_seen = None, 0
 
     def of(self, key: Hashable) -> Kind:
         """Return a kind, a new one for a new key."""
         self._now += 1
         kind = self._kinds.setdefault(key, Kind())
-        kind.used = self._now
+        kind.used, kind.n_seen = self._now, kind.n_seen + 1
         self._kinds.move_to_end(key)
         if len(self._kinds) > MOST_KINDS:
             self._kinds.popitem(last=False)
@@ -86,7 +93,8 @@ class Kinds:
 
     def ask_for(self, kind: Kind) -> bool:
         """Return whether a kind is to be recorded now; what was not used for long makes room."""
-        if self._has_failed or kind.reads is None or kind.plan is not None:
+        is_due = kind.reads is not None and kind.n_seen > N_SEEN
+        if self._has_failed or kind.plan is not None or not is_due:
             return False
         recorded = [each for each in self._kinds.values() if each.plan is not None]
         if len(recorded) < MOST_PLANS:

@@ -6,6 +6,7 @@ import io
 import logging
 import pickle
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from darts_mim import MIMModel, ScheduledSampling
 from darts_mim.nn import FedFrame, Inputs, MIMNetwork, PredRNNNetwork
+from darts_mim.nn.cells import STLSTMState
 from darts_mim.nn.fused import dispatch, graphs, kinds, recording
 from darts_mim.nn.fused.graphs import can_record
 from darts_mim.nn.fused.recording import RECORDERS, Recording
@@ -77,6 +79,7 @@ class Refusal(Rerun):
 @pytest.fixture
 def _recorded(monkeypatch):
     monkeypatch.setitem(RECORDERS, "cpu", Rerun)
+    monkeypatch.setattr(kinds, "N_SEEN", 1)
     monkeypatch.setattr(Rerun, "replays", 0)
     monkeypatch.setattr(Rerun, "recorded", 0)
     monkeypatch.setattr(dispatch, "can_record", lambda *of: of[0] not in TWINS and can_record(*of))
@@ -213,6 +216,25 @@ def test_gradients_are_the_owner_s():
     assert all(torch.equal(one, other) for one, other in zip(first, kept, strict=True))
     for gradient, weight in zip(first, network.parameters(), strict=False):
         assert gradient.stride() == weight.stride()
+
+
+@recorded
+def test_gradients_of_what_a_step_reads_are_the_owner_s():
+    network, clip = network_of(), clip_of()
+    fed = torch.zeros(3, 2, 7, 4, requires_grad=True)
+    _, state = network(clip[:, :CONTEXT], 1)
+    read = [fed, *(each.detach().requires_grad_() for each in (state.m, *state.layers[0]))]
+    state = state._replace(m=read[1], layers=(STLSTMState(*read[2:]), *state.layers[1:]))
+
+    def gradients(clip):
+        frames, _ = network(clip[:, :CONTEXT], 2, state=state, feed_back=lambda _: FedFrame(fed))
+        return torch.autograd.grad(frames.square().mean(), read)
+
+    for seed in range(3):
+        first = gradients(clip_of(seed=seed))
+        kept = [each.clone() for each in first]
+        assert replays_in(lambda: gradients(clip)) == 2 * (CONTEXT + 1)
+        assert all(torch.equal(one, other) for one, other in zip(first, kept, strict=True))
 
 
 @recorded
@@ -445,6 +467,21 @@ def test_each_kind_of_unrolling_is_recorded_when_it_comes_again():
 
 
 @recorded
+def test_what_comes_seldom_is_not_recorded(monkeypatch):
+    monkeypatch.setattr(kinds, "N_SEEN", 3)
+    network, clip = network_of().eval(), clip_of()
+    for _ in range(3):  # each time as if it came from another device
+        network.load_state_dict(
+            {n: w.clone() for n, w in network.state_dict().items()}, assign=True
+        )
+        for _ in range(3):
+            gradients_of(network, clip)
+            assert Rerun.recorded == 0
+    gradients_of(network, clip)
+    assert Rerun.recorded == 1
+
+
+@recorded
 def test_what_was_not_used_for_long_makes_room(monkeypatch):
     monkeypatch.setattr(kinds, "MOST_PLANS", 1)
     monkeypatch.setattr(kinds, "PATIENCE", 4)
@@ -527,10 +564,13 @@ def test_weights_that_lie_elsewhere_are_read_there():
     ):
         for each in (network, twin):
             change(each)
-        assert replays_in(
-            lambda: expect_same(gradients_of(network, clip), gradients_of(twin, clip))
-        )
-    assert Rerun.recorded == 4  # in place nothing has to be recorded again
+        replays = [
+            replays_in(lambda: expect_same(gradients_of(network, clip), gradients_of(twin, clip)))
+            for _ in range(2)
+        ]
+        assert replays[1] == 2 * STEPS
+    assert replays[0] == 2 * STEPS  # changed in place, there is nothing to record again
+    assert Rerun.recorded == 4
 
 
 @recorded
@@ -728,6 +768,68 @@ def test_a_model_is_fitted_saved_and_forecasts_as_without_recording(name, monkey
     assert replays[1] == 0
 
 
+def test_cuda_graphs_are_asked_for_as_pytorch_demands(monkeypatch):
+    """What can be seen of it without a GPU: that all is done in order, on one stream."""
+    calls = []
+
+    class Stream:
+        def __init__(self, device):
+            self.name = f"a side stream of {device}"
+
+        def wait_stream(self, other):
+            calls.append(f"{self.name} waits")
+
+    class Graph:
+        replay = staticmethod(lambda: calls.append("replay"))
+
+    @contextmanager
+    def within(*names):
+        calls.append(("enter", *names))
+        yield
+        calls.append(("leave", *names))
+
+    def capture(graph, pool, stream, capture_error_mode):
+        assert isinstance(graph, Graph)
+        return within(pool, stream.name, capture_error_mode)
+
+    for name, stand_in in {
+        "Stream": Stream,
+        "CUDAGraph": Graph,
+        "graph": capture,
+        "graph_pool_handle": lambda: "pool",
+        "current_stream": lambda device: Stream("the current stream"),
+        "stream": lambda stream: within(stream.name),
+        "device": within,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    recording._side_stream.cache_clear()
+    recorder = recording.CudaRecorder("cuda:0")
+    recorder.warm_up(lambda: calls.append("work"))
+    side, current = "a side stream of cuda:0", "a side stream of the current stream"
+    works = ["work"] * recording.N_WARM_UPS
+    assert calls == [
+        f"{side} waits",
+        ("enter", side),
+        *works,
+        ("leave", side),
+        f"{current} waits",
+    ]
+    calls.clear()
+    result = recorder.record(lambda: calls.append("work") or ["result"])
+    assert result.results == ["result"]
+    result.replay()
+    captured = ("pool", side, "thread_local")
+    assert calls == [
+        ("enter", "cuda:0"),
+        ("enter", *captured),
+        "work",
+        ("leave", *captured),
+        ("leave", "cuda:0"),
+        "replay",
+    ]
+    recording._side_stream.cache_clear()
+
+
 @pytest.mark.gpu
 class TestOnAGPU:
     """The same with CUDA graphs. TF32 is off by default for products, and here for convolutions."""
@@ -735,6 +837,7 @@ class TestOnAGPU:
     @pytest.fixture(autouse=True)
     def _full_precision(self, monkeypatch):
         graphs._log_once.cache_clear()
+        monkeypatch.setattr(kinds, "N_SEEN", 1)
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
     @staticmethod
@@ -751,8 +854,7 @@ class TestOnAGPU:
         twin.fused = False
         for seed in range(4):
             clip = clip_of(seed=seed).cuda()
-            with torch.device("cuda"):
-                call = {name: on_gpu(value) for name, value in call_of().items()}
+            call = {name: on_gpu(value) for name, value in call_of().items()}
             got, expected = (gradients_of(each, clip, **call) for each in (network, twin))
             for one, other in zip(got, expected, strict=True):
                 scale = float(other.abs().max())
@@ -770,7 +872,7 @@ class TestOnAGPU:
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
-            losses.append(float(loss))
+            losses.append(loss.item())
         assert losses[-1] < losses[0]
         assert self.recorded_steps(network) == [STEPS]
 
