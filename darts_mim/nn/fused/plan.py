@@ -164,9 +164,11 @@ class RecordedStep:
         wanted = [each for each in self._read() if each is not None and each.requires_grad]
         after = zip(self._results, (self.d_prediction, *self.d_state_after), strict=True)
         outputs, given = zip(*(pair for pair in after if pair[1] is not None), strict=True)
-        gradients = torch.autograd.grad(
-            outputs, [*wanted, *weights], given, retain_graph=True, allow_unused=True
-        )
+        # backward passes run outside of mixed precision, whatever this one is recorded in
+        with torch.autocast(self.prediction.device.type, enabled=False):
+            gradients = torch.autograd.grad(
+                outputs, [*wanted, *weights], given, retain_graph=True, allow_unused=True
+            )
         of_read, of_weights = iter(gradients[: len(wanted)]), gradients[len(wanted) :]
         pairs = [pair for pair in zip(sums, of_weights, strict=True) if isinstance(pair[1], Tensor)]
         if pairs:

@@ -457,6 +457,23 @@ def test_mixed_precision_reads_the_weights_anew():
 
 
 @recorded
+def test_steps_back_are_recorded_as_they_run_outside_of_mixed_precision(monkeypatch):
+    network, clip, modes = network_of(), clip_of(), []
+    differentiate = torch.autograd.grad
+
+    def noted(*arguments, **options):
+        modes.append(torch.is_autocast_enabled("cpu"))
+        return differentiate(*arguments, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", noted)
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(network, clip)
+        loss.backward()
+    assert modes == [False] * 3 * STEPS  # to warm up, to record, to replay
+
+
+@recorded
 def test_each_kind_of_unrolling_is_recorded_when_it_comes_again():
     network = network_of()
     twin, clips = twin_of(network), [clip_of(), clip_of(b=2), clip_of(steps=8), clip_of(height=9)]
