@@ -16,7 +16,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.process_memory import MIB, PAGES, peak_of
-from benchmarks.timing import seconds_of
+from benchmarks.timing import N_FIRST, seconds_of
 from benchmarks.workload import Variant, Workload
 
 Result = TypeVar("Result")
@@ -65,7 +65,8 @@ def peak_memory(workload: Workload, variant: Variant) -> float:
 
 def _peak_here(workload: Workload, variant: Variant) -> float:
     step = workload.training_step(variant)
-    step()  # gradients and moments have their memory from here on
+    for _ in range(N_FIRST[workload.device]):
+        step()  # gradients and moments have their memory from here on
     if workload.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         step()
@@ -74,9 +75,10 @@ def _peak_here(workload: Workload, variant: Variant) -> float:
 
 
 def first_call(workload: Workload, variant: Variant) -> float:
-    """Return the seconds that the first training step takes over a second, with empty caches.
+    """Return the seconds that the first training step takes over a later one, with empty caches.
 
-    To make the network belongs to it, whenever it is that code is compiled.
+    To make the network belongs to it, whenever it is that code is compiled; on a GPU so do the
+    steps up to the one that records those of the network.
     """
     with tempfile.TemporaryDirectory() as folder:
         environment = dict.fromkeys(CACHES, folder)
@@ -86,13 +88,15 @@ def first_call(workload: Workload, variant: Variant) -> float:
 def _first_here(workload: Workload, variant: Variant) -> float:
     torch.ones(1, device=workload.device).add_(1)  # starts the device, which is not ours to count
     made: list[Callable[[], Any]] = []
+    n_first = N_FIRST[workload.device]
 
     def make_and_call() -> None:
         made.append(workload.training_step(variant))
-        made[0]()
+        for _ in range(n_first):
+            made[0]()
 
     first = seconds_of(make_and_call, workload.device)
-    return first - seconds_of(made[0], workload.device)
+    return first - n_first * seconds_of(made[0], workload.device)
 
 
 def lacking_memory(n_bytes: int, device: str) -> str | None:

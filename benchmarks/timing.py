@@ -10,7 +10,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.networks import N_SEEN
+
 Times = dict[str, list[float]]
+
+N_FIRST = {"cpu": 1, "cuda": N_SEEN + 1}
+"""How many calls do something for the first time: on a GPU the last of them records the steps."""
 
 
 def seconds_of(work: Callable[[], Any], device: str) -> float:
@@ -28,8 +33,9 @@ def clock(device: str) -> float:
 
 
 def timed(work: Callable[[], Any], device: str) -> Callable[[], float]:
-    """Return what does the work once, here and now, and then each time measures its seconds."""
-    work()  # what is compiled or allocated at first
+    """Return what does the first work here and now, and then each time measures its seconds."""
+    for _ in range(N_FIRST[device]):
+        work()  # what is compiled, allocated or recorded at first
     return partial(seconds_of, work, device)
 
 

@@ -72,7 +72,7 @@ def compare_memory(workload: Workload) -> dict[str, Any]:
 
 
 def compare_first(workload: Workload) -> dict[str, Any]:
-    """Measure what the first step of both variants takes over a second one."""
+    """Measure what the first step of both variants takes over a later one."""
     return {
         **describe_frames(workload.setting),
         "seconds": {variant: rounded(first_call(workload, variant)) for variant in COMPARED},

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from benchmarks.options import Case, Options, PartSkippedError
-from benchmarks.timing import Times, clock, in_turn, medians, ratio, rounded, timed
+from benchmarks.timing import N_FIRST, Times, clock, in_turn, medians, ratio, rounded, timed
 from benchmarks.workload import Workload, describe, describe_frames, workload_of
 
-SKIPPED, STEPS_PER_ROUND = 2, 2
+LEAST_SKIPPED, STEPS_PER_ROUND = 2, 2
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
@@ -82,12 +82,13 @@ def compare_fit(workload: Workload, rounds: int) -> dict[str, Any]:
     from darts_mim import frames_to_series
 
     # a step lasts until the next one begins
-    n_steps = SKIPPED + STEPS_PER_ROUND * rounds + 1
+    n_skipped = max(LEAST_SKIPPED, N_FIRST[workload.device])
+    n_steps = n_skipped + STEPS_PER_ROUND * rounds + 1
     times: Times = {"darts": [], "network": []}
     callback = watch(timed(workload.training_step("fast"), workload.device), workload, times)
     frames = random_frames(workload, n_steps * workload.setting.batch)
     make_model(workload, n_steps, callbacks=[callback]).fit(frames_to_series(frames))
-    times = {name: each[SKIPPED : n_steps - 1] for name, each in times.items()}
+    times = {name: each[n_skipped : n_steps - 1] for name, each in times.items()}
     return {
         **describe_frames(workload.setting),
         "steps": len(times["darts"]),

@@ -93,7 +93,9 @@ class MIMModel(RecurrentGridModel):
         a CPU, fewer products in its convolutions, in kernels that are compiled once on the machine
         they run on. ``None`` takes it wherever it is
         known to be right and faster, ``True`` wherever it can run, ``False`` never; why it is not
-        taken is logged. Results are the same but for rounding.
+        taken is logged. Results are the same but for rounding. On a GPU ``True`` also records time
+        steps as CUDA graphs, which keep the memory of their activations as long as the model is
+        there.
     use_static_covariates
         Whether to read the static covariates of the target, where it has any.
     grid

@@ -82,7 +82,9 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
     fused
         Whether to take the fast path, on which normalisation and gates are one pass over the
         tensors: ``None`` wherever it is known to be right and faster, ``True`` wherever it can run,
-        ``False`` never. Outputs and gradients are the same but for rounding.
+        ``False`` never. Outputs and gradients are the same but for rounding. On a GPU ``True`` also
+        records the steps of unrollings that come often, as CUDA graphs, which keep the memory of
+        their activations as long as the network is there.
 
     Raises
     ------

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from darts_mim.nn.fused.compiled import CompiledKernels
 from darts_mim.nn.fused.direct import DirectConvolution
 from darts_mim.nn.fused.formulas import FormulaKernels, Kernels
+from darts_mim.nn.fused.graphs import RecordedUnrolling, can_record
 from darts_mim.nn.fused.layers import Convolution, FusedLayer
 from darts_mim.nn.fused.native import NativeKernels
 from darts_mim.nn.fused.unrolling import FusedUnrolling
@@ -66,8 +67,12 @@ class _NotFusedError(Exception):
     """A network has to take the plain path; the text says why."""
 
 
-def fast_path_of(network: FusibleNetwork, context: Tensor, n_steps: int) -> FusedUnrolling | None:
+def fast_path_of(
+    network: FusibleNetwork, context: Tensor, n_steps: int
+) -> FusedUnrolling | RecordedUnrolling | None:
     """Return the fast path of a network for one unrolling, ``None`` for the plain one.
+
+    On a GPU, where it has to be asked for, its steps are recorded; see ``graphs``.
 
     Parameters
     ----------
@@ -80,9 +85,18 @@ def fast_path_of(network: FusibleNetwork, context: Tensor, n_steps: int) -> Fuse
 
     Returns
     -------
-    FusedUnrolling or None
+    FusedUnrolling, RecordedUnrolling or None
         The fast path. Why it is not taken is logged, once for each reason.
     """
+    if _may_record(network, context):
+        unrolling_of = partial(_fused_unrolling_of, network, context)
+        return RecordedUnrolling(cast(Any, network), n_steps, unrolling_of)
+    return _fused_unrolling_of(network, context, n_steps)
+
+
+def _fused_unrolling_of(
+    network: FusibleNetwork, context: Tensor, n_steps: int
+) -> FusedUnrolling | None:
     # of a class itself: one that inherits from it may have other cells
     is_fusible = vars(type(network)).get("is_fusible", False)
     if network.fused is False or (network.fused is None and not is_fusible):
@@ -114,6 +128,17 @@ def _layer_of(
     norm = module.norm if isinstance(module.norm, nn.GroupNorm) else None
     channels = module.group_channels
     return FusedLayer(module.convolution, norm, channels, convolution, kernels, kind)
+
+
+def _may_record(network: FusibleNetwork, context: Tensor) -> bool:
+    """Return whether the steps of an unrolling are to be recorded, where they can be."""
+    if not network.fused or not vars(type(network)).get("is_fusible", False):
+        return False
+    try:
+        _check_mode(context)
+    except _NotFusedError:
+        return False
+    return can_record(cast(Any, network), context)
 
 
 def _check_mode(context: Tensor) -> None:

@@ -59,6 +59,10 @@ class FusedUnrolling:
         self._weights = {module: layer.weight() for module, layer in layers.items()}
         self._may_be_zero = False
 
+    def anew(self) -> FusedUnrolling:
+        """Return another one of the same layers, which sums gradients of its own."""
+        return FusedUnrolling(self._layers, self._kernels)
+
     def knows(self, module: nn.Module) -> bool:
         """Return whether a gate convolution is one of the network's, not of another one in it."""
         return module in self._layers

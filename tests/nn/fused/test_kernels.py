@@ -5,6 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from darts_mim.nn import MIMNetwork
+from darts_mim.nn.fused import compiled as compiled_module
+from darts_mim.nn.fused import dispatch
 from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from darts_mim.nn.fused.compiled import CompiledKernels
 from darts_mim.nn.fused.formulas import N_GATES, FormulaKernels, Part, Source
@@ -195,3 +198,37 @@ def test_compiled_formulas_are_the_formulas():
         exact = FORMULAS.raw_gradient([part], raw, stats, gain, wanted)
         assert distance(out, wanted) < 2 * KINDS[kind]
         assert distance(affine, exact) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning")
+def test_nothing_is_compiled_more_often_than_the_compiler_keeps(monkeypatch):
+    counts = []
+
+    def compile_formula(formula, dynamic):
+        number = len(counts)
+        counts.append(0)
+
+        def backend(graph, _):
+            counts[number] += 1
+            return graph  # how often is the same as with kernels
+
+        return compile_as_it_is(formula, dynamic=dynamic, backend=backend)
+
+    compile_as_it_is = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_formula)
+    monkeypatch.setattr(dispatch, "_kernels_for", lambda *_: CompiledKernels())
+    compiled_module._compiled.cache_clear()
+    network = MIMNetwork(1, (4, 4, 3), kernel_size=3, patch_size=2, fused=True)
+    clip = torch.rand(3, 3, 1, 10, 14)
+    try:
+        for frames in (clip, clip[:2], clip[..., :8]):
+            network(frames[:, :2], 2)[0].square().mean().backward()
+            with torch.inference_mode():
+                network(frames[:, :2], 2)
+        n_compiled = sum(counts)
+        network(clip[:, :2], 2)[0].square().mean().backward()
+    finally:
+        compiled_module._compiled.cache_clear()
+    assert sum(counts) == n_compiled
+    assert 1 <= max(counts) < 8  # of more of them it would not say how many
