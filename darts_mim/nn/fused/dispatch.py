@@ -17,12 +17,12 @@ from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from darts_mim.nn.fused.compiled import CompiledKernels
 from darts_mim.nn.fused.direct import DirectConvolution
 from darts_mim.nn.fused.formulas import FormulaKernels, Kernels
-from darts_mim.nn.fused.graphs import RecordedUnrolling, can_record
 from darts_mim.nn.fused.layers import Convolution, FusedLayer
 from darts_mim.nn.fused.native import NativeKernels
 from darts_mim.nn.fused.unrolling import FusedUnrolling
 from darts_mim.nn.fused.winograd import WinogradConvolution, WinogradKernels, Workspace
 from darts_mim.nn.gates import GateConvolution
+from darts_mim.nn.recorded.graphs import RecordedUnrolling, can_record
 
 __all__ = ["STEPS_AT_ONCE", "fast_path_of"]
 

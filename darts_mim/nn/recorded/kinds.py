@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from darts_mim.nn.fused.plan import Plan
 from darts_mim.nn.fused.states import Reads
+from darts_mim.nn.recorded.plan import Plan
 
 __all__ = ["Kind", "Kinds", "kinds_of"]
 

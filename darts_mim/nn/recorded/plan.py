@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from darts_mim.nn.fused.recording import Recorder, Recording, Work, do_once
 from darts_mim.nn.fused.states import Reads, Signature, leaves_of, replaced
 from darts_mim.nn.fused.unrolling import FusedUnrolling
+from darts_mim.nn.recorded.recording import Recorder, Recording, Work, do_once
 from darts_mim.nn.unrolling import Step, StepInputs
 
 __all__ = ["Plan", "RecordedStep", "Subject"]

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.nn.modules import module as torch_module
 
-from darts_mim.nn.fused.kinds import Kind, kinds_of
-from darts_mim.nn.fused.plan import Plan, Subject
-from darts_mim.nn.fused.recording import RECORDERS
-from darts_mim.nn.fused.replay import Place, Run, advance, begin, leave
 from darts_mim.nn.fused.states import Reads, leaves_of, signatures_of
 from darts_mim.nn.fused.unrolling import FusedUnrolling
+from darts_mim.nn.recorded.kinds import Kind, kinds_of
+from darts_mim.nn.recorded.plan import Plan, Subject
+from darts_mim.nn.recorded.recording import RECORDERS
+from darts_mim.nn.recorded.replay import Place, Run, advance, begin, leave
 from darts_mim.nn.unrolling import Step, StepInputs
 
 if TYPE_CHECKING:

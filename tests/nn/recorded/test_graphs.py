@@ -18,10 +18,11 @@ from torch.utils.checkpoint import checkpoint
 from darts_mim import MIMModel, ScheduledSampling
 from darts_mim.nn import FedFrame, Inputs, MIMNetwork, PredRNNNetwork
 from darts_mim.nn.cells import STLSTMState
-from darts_mim.nn.fused import dispatch, graphs, kinds, recording
-from darts_mim.nn.fused.graphs import can_record
-from darts_mim.nn.fused.recording import RECORDERS, Recording
+from darts_mim.nn.fused import dispatch
 from darts_mim.nn.fused.states import leaves_of
+from darts_mim.nn.recorded import graphs, kinds, recording
+from darts_mim.nn.recorded.graphs import can_record
+from darts_mim.nn.recorded.recording import RECORDERS, Recording
 from tests.models.small_models import make_model, make_series
 
 CONTEXT, HORIZON = 3, 3

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from darts_mim.nn.fused.layers import refuse_second_derivative
-from darts_mim.nn.fused.plan import Plan
 from darts_mim.nn.fused.states import leaves_of, replaced
+from darts_mim.nn.recorded.plan import Plan
 
 __all__ = ["Place", "Run", "advance", "begin", "leave"]
 
