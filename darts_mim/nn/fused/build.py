@@ -1,4 +1,4 @@
-"""Compile the kernels in C: once for a machine, in about two seconds.
+"""Compile the kernels in C: once for a machine, in a few seconds.
 
 The library is kept in a folder of the user's cache and found again by what it was made from: the
 source, the compiler, its options and the processor.
@@ -125,7 +125,7 @@ def _fingerprint(command: list[str]) -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     processor = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
     parts = [
-        *(source.read_bytes() for source in SOURCES),
+        *(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.[ch]"))),
         version.encode(),
         " ".join([*command, *_OPTIONS]).encode(),
         "\n".join([platform.machine(), *processor[:2]]).encode(),

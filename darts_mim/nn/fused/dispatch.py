@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, Protocol, cast
@@ -166,6 +166,8 @@ def _check_layer(module: GateConvolution) -> None:
         and convolution.padding_mode == "zeros"
         and is_plain_norm
         and (type(weight) in (Tensor, nn.Parameter) or not _has_values(weight))
+        # else it is computed whenever it is asked for
+        and convolution._parameters.get("weight") is weight
     )
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     has_hooks = any(getattr(part, name) for part in (module, convolution, norm) for name in hooks)
@@ -212,9 +214,8 @@ def _convolutions_for(
 
     On a CPU they have fewer products than they are defined by, unless units for matrices do these.
     """
-    on_units = _has_units_for(context, kind)
-    n_at_once = min(STEPS_AT_ONCE, n_steps) if on_units and not network.recompute else 1
-    if on_units:
+    if _has_units_for(context, kind):
+        n_at_once = 1 if network.recompute else min(STEPS_AT_ONCE, n_steps)
         return lambda module: DirectConvolution(module, kind, n_at_once)
     grid, workspace = _grid_of(network, context), Workspace()
     kernels = WinogradKernels(kernel_library() if _has_values(context) else None)
@@ -222,7 +223,7 @@ def _convolutions_for(
     def convolution_of(module: nn.Conv2d) -> Convolution:
         if WinogradConvolution.suits(module, *grid):
             return WinogradConvolution(module, kernels, workspace)
-        return DirectConvolution(module, kind, n_at_once)
+        return DirectConvolution(module, kind, n_at_once=1)
 
     return convolution_of
 
@@ -231,9 +232,12 @@ def _has_units_for(context: Tensor, kind: torch.dtype) -> bool:
     """Return whether the device has units for matrices of a type."""
     if context.device.type != "cpu":
         return True
-    # torch 2.6 cannot tell yet
-    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return kind is torch.bfloat16 and bool(able.get("amx_bf16"))
+    if kind is not torch.bfloat16:
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    # not public, but all there is in older versions
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def _kernels_for(context: Tensor, kind: torch.dtype, fused: bool | None) -> Kernels:

@@ -5,9 +5,10 @@
    Along an axis a tile is a product of polynomials: both factors are evaluated at POINTS points,
    multiplied there, and the product is read off. What is left between the evaluations is a matrix
    product over the channels for each of SQUARE pairs of points, so SQUARE products do for side *
-   side * kernel * kernel. The points are 0, +-2/3, +-3/2 and infinity: of all sets that are
-   symmetric ratios of small integers this one rounds least, up to four times what the definition
-   does (benchmarks/convolutions.py). Sums are of float32 in every type.
+   side * kernel * kernel. The points are 0, +-2/3, +-3/2 and infinity: of all sets of small ratios
+   with both signs this one rounds least (benchmarks/convolution_points.py), up to four times what
+   the definition does. Sums are of float32 in every type. An error is relative to the largest value
+   of a tile: an infinite one makes all of its tile NaN.
 
    Tensors are dense with the channels innermost, and all numbers of channels multiples of 32.
    Weights are evaluated beforehand, to panels: [out / PANEL][SQUARE][in][PANEL]. TILES tiles are
@@ -23,39 +24,11 @@
 #include <omp.h>
 #include <stdint.h>
 
-#if defined(__AVX512F__)
-enum { LANES = 16, ROWS_AT_ONCE = 8 };
-#elif defined(__AVX__)
-enum { LANES = 8, ROWS_AT_ONCE = 4 };
-#else
-enum { LANES = 4, ROWS_AT_ONCE = 4 };
-#endif
-enum { VECTORS = 2, PANEL = VECTORS * LANES, POINTS = 6, SQUARE = POINTS * POINTS, HALF = 32 };
-/* 16 values more than a power of 2, so that points do not share their place in the cache */
-enum { STRIDE = TILES * CHANNELS + 16, SLAB = SQUARE * STRIDE };
-enum { HALF_STRIDE = TILES * HALF + 16, HALF_SLAB = SQUARE * HALF_STRIDE };
-_Static_assert(HALF % PANEL == 0 && CHANNELS % HALF == 0 && TILES % ROWS_AT_ONCE == 0, "sizes");
-
-typedef float floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-#define INLINE static inline __attribute__((always_inline))
+#include "winograd.h"
 
 int winograd_panel(void) { return PANEL; }
-
-INLINE floats load_float(const float *x) { return *(const floats *)x; }
-INLINE void store_float(float *x, floats value) { *(floats *)x = value; }
-
-INLINE floats load_bfloat16(const uint16_t *x) {
-    return (floats)(__builtin_convertvector(*(const halves *)x, words) << 16);
-}
-
-/* Round to the nearest, to even from the middle; NaN keeps a bit of its own. */
-INLINE void store_bfloat16(uint16_t *x, floats value) {
-    words wide = (words)value, is_nan = (words)(value != value);
-    words rounded = (wide + 0x7fffu + ((wide >> 16) & 1u)) >> 16;
-    *(halves *)x = __builtin_convertvector((rounded & ~is_nan) | (0x7fc0u & is_nan), halves);
-}
+int winograd_slab(void) { return SLAB; }
+int winograd_half_slab(void) { return HALF_SLAB; }
 
 /* The grid cut into tiles. */
 typedef struct {
@@ -88,160 +61,79 @@ INLINE void cells_of(const Grid *grid, int64_t tile, int64_t size, int64_t margi
         }
 }
 
-/* The points, but for 0, infinity and the signs, and their squares; the product of both is 1. */
-#define POINT_A (2.0f / 3.0f)
-#define POINT_B 1.5f
-#define A2 (4.0f / 9.0f)
-#define B2 (9.0f / 4.0f)
-
-/* Inputs of a tile along an axis to the points: the transposed of reading off the product. */
-INLINE void evaluate_inputs(const floats *x, int x_step, floats *values, int step) {
-    floats x1 = x[x_step], x2 = x[2 * x_step], x3 = x[3 * x_step], x4 = x[4 * x_step];
-    floats even_a = x4 - B2 * x2, odd_a = POINT_A * (x3 - B2 * x1);
-    floats even_b = x4 - A2 * x2, odd_b = POINT_B * (x3 - A2 * x1);
-    values[0] = x[0] - (A2 + B2) * x2 + x4;
-    values[step] = even_a + odd_a;
-    values[2 * step] = even_a - odd_a;
-    values[3 * step] = even_b + odd_b;
-    values[4 * step] = even_b - odd_b;
-    values[5 * step] = x1 - (A2 + B2) * x3 + x[5 * x_step];
+/* Where in a weight the panel of some channels begins. */
+INLINE int64_t panel_of(int64_t o, int64_t i, int64_t in) {
+    return (o / PANEL * SQUARE * in + i) * PANEL;
 }
 
-/* Values at the points to outputs along an axis: output j is the sum of values times point^j. */
-INLINE void read_outputs(int64_t side, const floats *values, int step, floats *y, int y_step) {
-    floats even_a = values[step] + values[2 * step], odd_a = values[step] - values[2 * step];
-    floats even_b = values[3 * step] + values[4 * step], odd_b = values[3 * step] - values[4 * step];
-    y[0] = values[0] + even_a + even_b;
-    y[y_step] = POINT_A * odd_a + POINT_B * odd_b;
-    if (side == 4) {
-        y[2 * y_step] = A2 * even_a + B2 * even_b;
-        y[3 * y_step] = POINT_A * A2 * odd_a + POINT_B * B2 * odd_b;
-    }
-    y[(side - 1) * y_step] += values[5 * step];
-}
-
-/* Gradients of outputs along an axis to those of the values at the points: the transposed. */
-INLINE void evaluate_outputs(int64_t side, const floats *y, int y_step, floats *values, int step) {
-    floats even_a = y[0], odd_a = POINT_A * y[y_step];
-    floats even_b = y[0], odd_b = POINT_B * y[y_step];
-    if (side == 4) {
-        even_a += A2 * y[2 * y_step], odd_a += POINT_A * A2 * y[3 * y_step];
-        even_b += B2 * y[2 * y_step], odd_b += POINT_B * B2 * y[3 * y_step];
-    }
-    values[0] = y[0];
-    values[step] = even_a + odd_a;
-    values[2 * step] = even_a - odd_a;
-    values[3 * step] = even_b + odd_b;
-    values[4 * step] = even_b - odd_b;
-    values[5 * step] = y[(side - 1) * y_step];
-}
-
-/* What is left of the interpolation between the points, half of it for each sign. */
-#define SCALE_A (0.5f / (A2 * (A2 - B2)))
-#define SCALE_B (0.5f / (B2 * (B2 - A2)))
-
-/* A kernel along an axis to the points. */
-INLINE void evaluate_kernel(int64_t size, const floats *x, floats *values, int step) {
-    floats even_a = x[0] + A2 * x[2], odd_a = POINT_A * x[1];
-    floats even_b = x[0] + B2 * x[2], odd_b = POINT_B * x[1];
-    if (size == 5) {
-        even_a += A2 * A2 * x[4], odd_a += POINT_A * A2 * x[3];
-        even_b += B2 * B2 * x[4], odd_b += POINT_B * B2 * x[3];
-    }
-    values[0] = x[0];
-    values[step] = SCALE_A * (even_a + odd_a);
-    values[2 * step] = SCALE_A * (even_a - odd_a);
-    values[3 * step] = SCALE_B * (even_b + odd_b);
-    values[4 * step] = SCALE_B * (even_b - odd_b);
-    values[5 * step] = x[size - 1];
-}
-
-/* Gradients of values at the points to that of a kernel along an axis: the transposed. */
-INLINE void read_kernel(int64_t size, const floats *values, floats *x, int step) {
-    floats even_a = SCALE_A * (values[1] + values[2]), odd_a = SCALE_A * (values[1] - values[2]);
-    floats even_b = SCALE_B * (values[3] + values[4]), odd_b = SCALE_B * (values[3] - values[4]);
-    x[0] = values[0] + even_a + even_b;
-    x[step] = POINT_A * odd_a + POINT_B * odd_b;
-    x[2 * step] = A2 * even_a + B2 * even_b;
-    if (size == 5) {
-        x[3 * step] = POINT_A * A2 * odd_a + POINT_B * B2 * odd_b;
-        x[4 * step] = A2 * A2 * even_a + B2 * B2 * even_b;
-    }
-    x[(size - 1) * step] += values[5];
-}
-
-/* Where the weights of a convolution lie: how far from each other along each of their axes. */
+/* How far the weights of a convolution are from each other along each axis. The first is that of
+   the first tap: of kernels that are turned by half a turn, with strides below 0, the last one. */
 typedef struct {
     int64_t out, in, row, column;
 } Strides;
 
-INLINE void weight_to_panels(int64_t size, const float *weight, const Strides *far, float *panels,
-                             int64_t in, int64_t n_panels, int threads) {
-#pragma omp parallel for collapse(2) num_threads(threads)
-    for (int64_t panel = 0; panel < n_panels; panel++)
-        for (int64_t i = 0; i < in; i++)
-            for (int64_t j = 0; j < PANEL; j += LANES) {
-                const float *first = weight + (panel * PANEL + j) * far->out + i * far->in;
-                floats line[POINTS], halfway[SQUARE];
-                for (int64_t column = 0; column < size; column++) {
-                    for (int64_t row = 0; row < size; row++)
-                        for (int64_t lane = 0; lane < LANES; lane++)
-                            line[row][lane] =
-                                first[lane * far->out + row * far->row + column * far->column];
-                    evaluate_kernel(size, line, halfway + column, POINTS);
-                }
-                for (int64_t p = 0; p < POINTS; p++) {
-                    evaluate_kernel(size, halfway + p * POINTS, line, 1);
-                    for (int64_t q = 0; q < POINTS; q++) {
-                        int64_t place = (panel * SQUARE + p * POINTS + q) * in + i;
-                        store_float(panels + place * PANEL + j, line[q]);
-                    }
-                }
-            }
+INLINE void kernels_to_points(int64_t size, const float *first, const Strides *strides,
+                              float *values, int64_t step) {
+    floats line[POINTS], halfway[SQUARE];
+    for (int64_t column = 0; column < size; column++) {
+        for (int64_t row = 0; row < size; row++) {
+            const float *tap = first + row * strides->row + column * strides->column;
+            float taps[LANES];
+            for (int64_t lane = 0; lane < LANES; lane++) taps[lane] = tap[lane * strides->out];
+            line[row] = load_float(taps);
+        }
+        evaluate_kernel(size, line, halfway + column, POINTS);
+    }
+    for (int64_t p = 0; p < POINTS; p++) {
+        evaluate_kernel(size, halfway + p * POINTS, line, 1);
+        for (int64_t q = 0; q < POINTS; q++) store_float(values + (p * POINTS + q) * step, line[q]);
+    }
 }
 
-INLINE void panels_to_weight(int64_t size, const float *panels, float *weight, const Strides *far,
-                             int64_t in, int64_t n_panels, int threads) {
-#pragma omp parallel for collapse(2) num_threads(threads)
-    for (int64_t panel = 0; panel < n_panels; panel++)
-        for (int64_t i = 0; i < in; i++)
-            for (int64_t j = 0; j < PANEL; j += LANES) {
-                float *first = weight + (panel * PANEL + j) * far->out + i * far->in;
-                floats line[POINTS], halfway[SQUARE];
-                for (int64_t p = 0; p < POINTS; p++) {
-                    for (int64_t q = 0; q < POINTS; q++) {
-                        int64_t place = (panel * SQUARE + p * POINTS + q) * in + i;
-                        line[q] = load_float(panels + place * PANEL + j);
-                    }
-                    read_kernel(size, line, halfway + p, POINTS);
-                }
-                for (int64_t column = 0; column < size; column++) {
-                    read_kernel(size, halfway + column * POINTS, line, 1);
-                    for (int64_t row = 0; row < size; row++)
-                        for (int64_t lane = 0; lane < LANES; lane++)
-                            first[lane * far->out + row * far->row + column * far->column] =
-                                line[row][lane];
-                }
-            }
+INLINE void points_to_kernels(int64_t size, const float *values, int64_t step, float *first,
+                              const Strides *strides) {
+    floats line[POINTS], halfway[SQUARE];
+    for (int64_t p = 0; p < POINTS; p++) {
+        for (int64_t q = 0; q < POINTS; q++) line[q] = load_float(values + (p * POINTS + q) * step);
+        read_kernel(size, line, halfway + p, POINTS);
+    }
+    for (int64_t column = 0; column < size; column++) {
+        read_kernel(size, halfway + column * POINTS, line, 1);
+        for (int64_t row = 0; row < size; row++) {
+            float *tap = first + row * strides->row + column * strides->column;
+            for (int64_t lane = 0; lane < LANES; lane++) tap[lane * strides->out] = line[row][lane];
+        }
+    }
 }
 
-/* Evaluate a weight of `kernel` by `kernel`, or turn the gradient of its values into its own. */
-void winograd_evaluate(const float *weight, const int64_t *strides, float *panels, int64_t in,
+/* Evaluate a weight. */
+void winograd_evaluate(const float *weight, const Strides *strides, float *panels, int64_t in,
                        int64_t out, int64_t kernel, int threads) {
-    Strides far = {strides[0], strides[1], strides[2], strides[3]};
-    if (kernel == 5)
-        weight_to_panels(5, weight, &far, panels, in, out / PANEL, threads);
-    else
-        weight_to_panels(3, weight, &far, panels, in, out / PANEL, threads);
+#pragma omp parallel for collapse(2) num_threads(threads)
+    for (int64_t o = 0; o < out; o += LANES)
+        for (int64_t i = 0; i < in; i++) {
+            const float *first = weight + o * strides->out + i * strides->in;
+            float *values = panels + panel_of(o, i, in) + o % PANEL;
+            if (kernel == 5)
+                kernels_to_points(5, first, strides, values, in * PANEL);
+            else
+                kernels_to_points(3, first, strides, values, in * PANEL);
+        }
 }
 
-void winograd_read(const float *panels, float *weight, const int64_t *strides, int64_t in,
+/* Turn the gradient of an evaluated weight into that of the weight. */
+void winograd_read(const float *panels, float *weight, const Strides *strides, int64_t in,
                    int64_t out, int64_t kernel, int threads) {
-    Strides far = {strides[0], strides[1], strides[2], strides[3]};
-    if (kernel == 5)
-        panels_to_weight(5, panels, weight, &far, in, out / PANEL, threads);
-    else
-        panels_to_weight(3, panels, weight, &far, in, out / PANEL, threads);
+#pragma omp parallel for collapse(2) num_threads(threads)
+    for (int64_t o = 0; o < out; o += LANES)
+        for (int64_t i = 0; i < in; i++) {
+            const float *values = panels + panel_of(o, i, in) + o % PANEL;
+            float *first = weight + o * strides->out + i * strides->in;
+            if (kernel == 5)
+                points_to_kernels(5, values, in * PANEL, first, strides);
+            else
+                points_to_kernels(3, values, in * PANEL, first, strides);
+        }
 }
 
 /* c, ROWS_AT_ONCE by PANEL, becomes a times b, or has it added; the sum is over `depth`. */
@@ -261,6 +153,31 @@ INLINE void multiply_block(int64_t depth, const float *a, int64_t a_row, int64_t
             if (is_added) sums[i][j] += load_float(place);
             store_float(place, sums[i][j]);
         }
+}
+
+/* Multiply `count` tiles of inputs in a slab with a weight, which has `in` inputs in all. */
+static void multiply_by_weight(const float *values, const float *weight, int64_t in, int64_t n_in,
+                               int64_t n_out, int64_t count, float *products, int is_added) {
+    for (int64_t p = 0; p < SQUARE; p++)
+        for (int64_t o = 0; o < n_out; o += PANEL)
+            for (int64_t t = 0; t < count; t += ROWS_AT_ONCE) {
+                int64_t place = p * STRIDE + t * CHANNELS;
+                multiply_block(n_in, values + place, CHANNELS, 1,
+                               weight + panel_of(o, p * in, in), PANEL, products + place + o,
+                               CHANNELS, is_added);
+            }
+}
+
+/* Add the products of inputs and gradients of outputs, at some of the points, to the gradient of a
+   weight with `in` inputs. */
+static void multiply_by_inputs(const float *values, const float *grads, int64_t from, int64_t to,
+                               int64_t n_out, int64_t count, float *d_weight, int64_t in) {
+    for (int64_t p = from; p < to; p++)
+        for (int64_t o = 0; o < n_out; o += PANEL)
+            for (int64_t i = 0; i < HALF; i += ROWS_AT_ONCE)
+                multiply_block(count, values + p * HALF_STRIDE + i, 1, HALF,
+                               grads + p * STRIDE + o, CHANNELS,
+                               d_weight + panel_of(o, p * in + i, in), PANEL, 1);
 }
 
 #define JOIN(a, b) a##_##b
@@ -362,8 +279,11 @@ void KERNEL(winograd_convolve)(const TYPE *x, const float *weight, TYPE *y, floa
                                int64_t height, int64_t width, int64_t in, int64_t out,
                                int64_t kernel, int threads) {
     Grid grid = grid_of(B, height, width, kernel);
-    int64_t n_blocks = quotient(grid.count, TILES), n_chunks = quotient(out, CHANNELS);
-    /* with few tiles threads share them, and each evaluates the inputs */
+    if (!grid.count) return;
+    int64_t tiles = TILES, n_chunks = quotient(out, CHANNELS);
+    while (tiles > ROWS_AT_ONCE && quotient(grid.count, tiles) * n_chunks < threads) tiles /= 2;
+    int64_t n_blocks = quotient(grid.count, tiles);
+    /* where there are fewer blocks than threads, these share one, and each evaluates its inputs */
     int64_t per_group = quotient(n_chunks, least(n_chunks, quotient(threads, n_blocks)));
     int64_t n_groups = quotient(n_chunks, per_group);
     int is_kept = in <= 2 * CHANNELS;
@@ -371,7 +291,7 @@ void KERNEL(winograd_convolve)(const TYPE *x, const float *weight, TYPE *y, floa
     for (int64_t block = 0; block < n_blocks; block++)
         for (int64_t group = 0; group < n_groups; group++) {
             float *slabs = room + omp_get_thread_num() * 3 * SLAB, *products = slabs + 2 * SLAB;
-            int64_t first = block * TILES, count = least(TILES, grid.count - first);
+            int64_t first = block * tiles, count = least(tiles, grid.count - first);
             int64_t start = group * per_group * CHANNELS;
             int64_t stop = least(out, start + per_group * CHANNELS);
             for (int64_t o = start; o < stop; o += CHANNELS) {
@@ -382,16 +302,8 @@ void KERNEL(winograd_convolve)(const TYPE *x, const float *weight, TYPE *y, floa
                     if (o == start || !is_kept)
                         KERNEL(inputs_to_slab)(&grid, x + i, in, n_in, first, count, values,
                                                CHANNELS, STRIDE);
-                    for (int64_t p = 0; p < SQUARE; p++)
-                        for (int64_t j = 0; j < n_out; j += PANEL) {
-                            const float *panel =
-                                weight + (((o + j) / PANEL * SQUARE + p) * in + i) * PANEL;
-                            for (int64_t t = 0; t < count; t += ROWS_AT_ONCE) {
-                                int64_t place = p * STRIDE + t * CHANNELS;
-                                multiply_block(n_in, values + place, CHANNELS, 1, panel, PANEL,
-                                               products + place + j, CHANNELS, i > 0);
-                            }
-                        }
+                    multiply_by_weight(values, weight + panel_of(o, i, in), in, n_in, n_out, count,
+                                       products, i > 0);
                 }
                 if (kernel == 5)
                     KERNEL(slab_to_outputs)(&grid, 2, products, y + o, out, n_out, first, count);
@@ -410,6 +322,8 @@ void KERNEL(winograd_weight_gradient)(const TYPE *x, const TYPE *d_y, float *d_w
     Grid grid = grid_of(B, height, width, kernel);
     int64_t n_blocks = quotient(grid.count, TILES), per_block = in / HALF;
     int64_t at_once = n_halves / per_block;
+    /* where there is less to do than threads, these share the points, and each evaluates d_y */
+    int64_t n_parts = least(SQUARE, quotient(threads, quotient(out, CHANNELS) * per_block));
     float *all = room + threads * SLAB;
 #pragma omp parallel num_threads(threads)
     for (int64_t start = 0; start < n_blocks; start += at_once) {
@@ -422,27 +336,26 @@ void KERNEL(winograd_weight_gradient)(const TYPE *x, const TYPE *d_y, float *d_w
                 KERNEL(inputs_to_slab)(&grid, x + i, in, HALF, first, count, values, HALF,
                                        HALF_STRIDE);
             }
-#pragma omp for collapse(2)
+#pragma omp for collapse(3)
         for (int64_t o = 0; o < out; o += CHANNELS)
             for (int64_t i = 0; i < in; i += HALF)
-                for (int64_t block = start; block < stop; block++) {
+                for (int64_t part = 0; part < n_parts; part++) {
                     float *grads = room + omp_get_thread_num() * SLAB;
-                    int64_t first = block * TILES, count = least(TILES, grid.count - first);
+                    int64_t from = part * SQUARE / n_parts, to = (part + 1) * SQUARE / n_parts;
                     int64_t n_out = least(CHANNELS, out - o);
-                    const float *values =
-                        all + ((block - start) * per_block + i / HALF) * HALF_SLAB;
-                    if (kernel == 5)
-                        KERNEL(outputs_to_slab)(&grid, 2, d_y + o, out, n_out, first, count, grads);
-                    else
-                        KERNEL(outputs_to_slab)(&grid, 4, d_y + o, out, n_out, first, count, grads);
-                    for (int64_t p = 0; p < SQUARE; p++)
-                        for (int64_t j = 0; j < n_out; j += PANEL)
-                            for (int64_t k = 0; k < HALF; k += ROWS_AT_ONCE)
-                                multiply_block(
-                                    count, values + p * HALF_STRIDE + k, 1, HALF,
-                                    grads + p * STRIDE + j, CHANNELS,
-                                    d_weight + (((o + j) / PANEL * SQUARE + p) * in + i + k) * PANEL,
-                                    PANEL, 1);
+                    for (int64_t block = start; block < stop; block++) {
+                        int64_t first = block * TILES, count = least(TILES, grid.count - first);
+                        const float *values =
+                            all + ((block - start) * per_block + i / HALF) * HALF_SLAB;
+                        if (kernel == 5)
+                            KERNEL(outputs_to_slab)(&grid, 2, d_y + o, out, n_out, first, count,
+                                                    grads);
+                        else
+                            KERNEL(outputs_to_slab)(&grid, 4, d_y + o, out, n_out, first, count,
+                                                    grads);
+                        multiply_by_inputs(values, grads, from, to, n_out, count,
+                                           d_weight + panel_of(o, i, in), in);
+                    }
                 }
     }
 }

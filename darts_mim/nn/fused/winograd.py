@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from math import prod
+from threading import Lock
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ _SQUARE = _POINTS**2
 _MULTIPLE = 32  # of which numbers of channels must be
 _SLAB, _HALF_SLAB = (_SQUARE * (TILES * each + 16) for each in (CHANNELS, _MULTIPLE))  # values
 _HALVES_AT_ONCE = 32
+_TILES_AT_ONCE = 8  # that a product of matrices has rows for
+_MOST_VALUES = 2**24  # of an evaluated weight: it has to be read for each step
 
 _Address, _Size, _Integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _OF_WEIGHTS: dict[str, list[Any]] = {
@@ -45,9 +48,16 @@ _OF_FIELDS: dict[str, list[Any]] = {
 
 
 class Workspace:
-    """Memory that the convolutions of an unrolling use one after the other."""
+    """Memory that the convolutions of an unrolling use one after the other.
+
+    Attributes
+    ----------
+    lock
+        To be held by who uses it: backward passes may be run by several threads.
+    """
 
     def __init__(self) -> None:
+        self.lock = Lock()
         self._room: Tensor | None = None
 
     def room(self, size: int, like: Tensor) -> Tensor:
@@ -87,22 +97,24 @@ class WinogradKernels:
         O and I change places, and kernels are turned by half a turn.
         """
         out, channels, kernel, _ = weight.shape
-        strides, first = weight.stride(), weight.data_ptr() if self._functions else 0
+        if weight.dtype is not torch.float32:
+            raise ValueError(f"a weight must be float32, got {weight.dtype}")
+        strides, address = weight.stride(), weight.data_ptr() if self._functions else 0
         if is_turned:
             out, channels = channels, out
-            first += (kernel - 1) * (strides[2] + strides[3]) * weight.element_size()
+            address += (kernel - 1) * (strides[2] + strides[3]) * weight.element_size()
             strides = strides[1], strides[0], -strides[2], -strides[3]
         panels = weight.new_empty(out // self._panel, _SQUARE, channels, self._panel)
-        sizes = channels, out, kernel
-        self._call("evaluate", first, _integers(strides), panels, *sizes)
+        arguments = address, _integers(strides), panels, channels, out, kernel
+        self._call("evaluate", torch.get_num_threads(), *arguments)
         return panels
 
     def read(self, panels: Tensor, like: Tensor) -> Tensor:
         """Return the gradient of a weight, ``like`` it, for that of its panels."""
         weight = torch.empty_like(like)
         out, channels, kernel, _ = weight.shape
-        sizes = channels, out, kernel
-        self._call("read", panels, weight, _integers(weight.stride()), *sizes)
+        arguments = panels, weight, _integers(weight.stride()), channels, out, kernel
+        self._call("read", torch.get_num_threads(), *arguments)
         return weight
 
     def convolve(self, x: Tensor, panels: Tensor, kernel: int, workspace: Workspace) -> Tensor:
@@ -110,13 +122,15 @@ class WinogradKernels:
         x = laid_out(x)
         b, channels, height, width = x.shape
         _check(panels, channels)
-        out = len(panels) * self._panel
-        room = workspace.room(3 * torch.get_num_threads() * _SLAB, x)
-        if not self._functions:
-            return torch.conv2d(x, x.new_empty(out, channels, kernel, kernel), padding=kernel // 2)
-        y = torch.empty((b, out, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-        sizes = b, height, width, channels, out, kernel
-        self._call(("convolve", x.dtype), x, panels, y, room, *sizes)
+        out, threads = len(panels) * self._panel, torch.get_num_threads()
+        with workspace.lock:
+            room = workspace.room(3 * threads * _SLAB, x)
+            if not self._functions:
+                weight = x.new_empty(out, channels, kernel, kernel)
+                return torch.conv2d(x, weight, padding=kernel // 2)
+            y = laid_out(x.new_empty(b, out, height, width))
+            arguments = x, panels, y, room, b, height, width, channels, out, kernel
+            self._call(("convolve", x.dtype), threads, *arguments)
         return y
 
     def add_weight_gradient(
@@ -132,27 +146,28 @@ class WinogradKernels:
                 f"the gradient must be {x.dtype} of the shape {(b, out, height, width)}, got "
                 f"{d_y.dtype} of the shape {tuple(d_y.shape)}"
             )
-        n_halves = max(_HALVES_AT_ONCE, channels // _MULTIPLE)
-        room = workspace.room(torch.get_num_threads() * _SLAB + n_halves * _HALF_SLAB, x)
-        if not self._functions:
-            weight, ones = x.new_empty(out, channels, kernel, kernel), [1, 1]
-            margins, wanted = [kernel // 2] * 2, [False, True, False]
-            torch.ops.aten.convolution_backward(
-                d_y, x, weight, None, ones, margins, ones, False, [0, 0], 1, wanted
-            )
-            return
-        sizes = n_halves, b, height, width, channels, out, kernel
-        self._call(("weight_gradient", x.dtype), x, d_y, panels, room, *sizes)
+        n_halves, threads = max(_HALVES_AT_ONCE, channels // _MULTIPLE), torch.get_num_threads()
+        with workspace.lock:
+            room = workspace.room(threads * _SLAB + n_halves * _HALF_SLAB, x)
+            if not self._functions:
+                weight, ones = x.new_empty(out, channels, kernel, kernel), [1, 1]
+                margins, wanted = [kernel // 2] * 2, [False, True, False]
+                torch.ops.aten.convolution_backward(
+                    d_y, x, weight, None, ones, margins, ones, False, [0, 0], 1, wanted
+                )
+                return
+            arguments = x, d_y, panels, room, n_halves, b, height, width, channels, out, kernel
+            self._call(("weight_gradient", x.dtype), threads, *arguments)
 
-    def _call(self, function: Any, *arguments: Any) -> None:
+    def _call(self, function: Any, threads: int, *arguments: Any) -> None:
         if self._functions:
             values = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
-            self._functions[function](*values, torch.get_num_threads())
+            self._functions[function](*values, threads)
 
 
 def _check(panels: Tensor, channels: int) -> None:
     """Refuse what would be read out of bounds."""
-    if panels.dtype is not torch.float32 or panels.shape[2] != channels:
+    if panels.shape[2] != channels:
         raise ValueError(
             f"an input of {panels.shape[2]} channels is convolved with this weight, got {channels}"
         )
@@ -184,21 +199,29 @@ class WinogradConvolution:
         self.values = module.weight.detach()
         self._side = module.kernel_size[0]
         self._kernels, self._workspace = kernels, workspace
+        self._version = None if self.values.is_inference() else self.values._version
         self._panels = kernels.evaluate(self.values, is_turned=False)
         self._turned: Tensor | None = None
         self._total: Tensor | None = None
 
     @staticmethod
     def suits(module: nn.Conv2d, height: int, width: int) -> bool:
-        """Return whether a convolution can be done so, and is faster on a grid."""
+        """Return whether a convolution can be done so, and is faster on a grid.
+
+        The size of a batch makes no difference: a forecast alone is the one among others.
+        """
         side = module.kernel_size[0]
         if side not in (3, 5) or module.kernel_size != (side, side):
             return False
+        n_kernels = module.in_channels * module.out_channels
         if module.in_channels % _MULTIPLE or module.out_channels % _MULTIPLE:
             return False
+        if n_kernels * _SQUARE > _MOST_VALUES:
+            return False
         tile = _POINTS - side + 1
-        n_products = _SQUARE * prod(-(-extent // tile) for extent in (height, width))
-        # what is not a product takes a third of the time
+        n_tiles = prod(-(-extent // tile) for extent in (height, width))
+        n_products = _SQUARE * -(-n_tiles // _TILES_AT_ONCE) * _TILES_AT_ONCE
+        # beside the products there is other work, half as much in time
         return 1.5 * n_products < height * width * side**2
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -218,6 +241,11 @@ class WinogradConvolution:
         if not of_input:
             return None
         if self._turned is None:
+            if self.values._version != self._version:
+                raise RuntimeError(
+                    "a weight has been modified by an inplace operation since the forward pass; "
+                    "call `backward` before the optimizer's step"
+                )
             self._turned = self._kernels.evaluate(self.values, is_turned=True)
         return self._kernels.convolve(d_raw, self._turned, self._side, self._workspace)
 

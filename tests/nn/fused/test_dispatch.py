@@ -194,6 +194,9 @@ CHANGES = {
     ),
     "a hook": lambda part: part.convolution.register_forward_hook(lambda *_: None),
     "weights that a hook makes": lambda part: torch.nn.utils.spectral_norm(part.convolution),
+    "weights that are computed": lambda part: torch.nn.utils.parametrizations.weight_norm(
+        part.convolution
+    ),
 }
 
 

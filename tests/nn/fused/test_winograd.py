@@ -3,6 +3,7 @@
 import ctypes
 import platform
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from darts_mim.nn import MIMNetwork
 from darts_mim.nn.costs import metered
-from darts_mim.nn.fused import build, dispatch
+from darts_mim.nn.fused import build, dispatch, winograd
 from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from darts_mim.nn.fused.winograd import WinogradConvolution, WinogradKernels, Workspace
 
@@ -117,13 +118,14 @@ def test_gradients_of_steps_add_up_until_they_are_taken(kernels):
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_results_do_not_depend_on_the_number_of_threads(kernels, kernel):
-    module = module_of(64, 192, kernel)
-    x, d_y = fields_of(2, 64, 192, 14, 15, torch.float32)
+@pytest.mark.parametrize("outputs", [32, 192])
+def test_results_do_not_depend_on_the_number_of_threads(kernels, kernel, outputs):
+    module = module_of(64, outputs, kernel)
+    x, d_y = fields_of(2, 64, outputs, 14, 15, torch.float32)
     results = []
     threads = torch.get_num_threads()
     try:
-        for n in (1, 2, 7):
+        for n in (1, 2, 7, 40):
             torch.set_num_threads(n)
             convolution = WinogradConvolution(module, kernels, Workspace())
             y, d_x = convolution.convolve(x), convolution.backward(d_y, x, True, True)
@@ -138,6 +140,71 @@ def test_a_sample_is_the_same_alone_and_among_others(kernels):
     convolution = WinogradConvolution(module_of(32, 64, 5), kernels, Workspace())
     x, _ = fields_of(7, 32, 64, 10, 10, torch.float32)
     assert torch.equal(convolution.convolve(x)[3:4], convolution.convolve(x[3:4]))
+
+
+def test_sizes_of_slabs_are_those_of_the_library(kernels):
+    library = kernel_library()
+    expected = library.winograd_slab(), library.winograd_half_slab()
+    assert expected == (winograd._SLAB, winograd._HALF_SLAB)
+
+
+def test_nothing_comes_of_an_empty_batch(kernels):
+    convolution = WinogradConvolution(module_of(32, 64, 5), kernels, Workspace())
+    x = torch.empty(0, 32, 8, 8)
+    y = convolution.convolve(x)
+    assert y.shape == (0, 64, 8, 8)
+    assert convolution.backward(y, x, True, True).shape == x.shape
+    assert not convolution.take().any()
+
+
+def test_other_default_devices_and_types_are_no_matter(kernels):
+    convolution = WinogradConvolution(module_of(32, 64, 5), kernels, Workspace())
+    x, d_y = fields_of(1, 32, 64, 8, 8, torch.float32)
+    expected = convolution.convolve(x)
+    with torch.device("meta"):
+        assert torch.equal(convolution.convolve(x), expected)
+        assert convolution.backward(d_y, x, True, True).device.type == "cpu"
+        assert convolution.take().device.type == "cpu"
+
+
+def test_weights_of_other_types_are_refused(kernels):
+    module = module_of(32, 64, 5).bfloat16()
+    with pytest.raises(ValueError, match=r"weight must be float32, got torch\.bfloat16"):
+        WinogradConvolution(module, kernels, Workspace())
+
+
+def test_a_weight_that_was_changed_in_between_is_noticed(kernels):
+    module = module_of(32, 64, 5)
+    convolution = WinogradConvolution(module, kernels, Workspace())
+    x, d_y = fields_of(1, 32, 64, 8, 8, torch.float32)
+    with torch.no_grad():
+        module.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="a weight has been modified by an inplace operation"):
+        convolution.backward(d_y, x, True, False)
+
+
+def test_several_threads_may_share_a_workspace(kernels):
+    workspace = Workspace()
+    convolution = WinogradConvolution(module_of(32, 64, 5), kernels, workspace)
+    x, d_y = fields_of(4, 32, 64, 16, 16, torch.float32)
+    expected = convolution.backward(d_y, x, True, False)
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(convolution.backward, d_y, x, True, False) for _ in range(40)]
+    assert all(torch.equal(job.result(), expected) for job in jobs)
+
+
+def test_what_is_infinite_stays_in_its_tiles(kernels):
+    convolution = WinogradConvolution(module_of(32, 64, 5), kernels, Workspace())
+    x, _ = fields_of(1, 32, 64, 16, 16, torch.float32)
+    expected = convolution.convolve(x)
+    x[0, 3, 8, 8] = torch.inf
+    is_finite = convolution.convolve(x)[0].isfinite().all(dim=0)
+    reached = torch.zeros(16, 16, dtype=torch.bool)
+    reached[6:12, 6:12] = True  # the tiles of two by two that read it
+    assert is_finite[~reached].all()
+    assert not is_finite[6:11, 6:11].any()
+    y = convolution.convolve(x)[0]
+    assert torch.equal(y[:, is_finite], expected[0][:, is_finite])
 
 
 def test_sizes_that_do_not_go_together_are_refused(kernels):
@@ -156,9 +223,10 @@ def test_sizes_that_do_not_go_together_are_refused(kernels):
     [
         (64, 448, 5, (16, 16), True),
         (64, 448, 3, (16, 16), True),
-        (32, 96, 5, (5, 3), True),
-        (32, 96, 3, (5, 1), False),  # most of the tiles lies outside
-        (32, 96, 5, (1, 1), False),
+        (32, 96, 5, (7, 8), True),
+        (32, 96, 5, (5, 3), False),  # fewer tiles than are multiplied at once
+        (32, 96, 3, (1, 65), False),  # most of the tiles lies outside
+        (512, 1536, 3, (64, 64), False),  # the evaluated weight is large
         (16, 64, 5, (16, 16), False),
         (64, 48, 5, (16, 16), False),
         (64, 64, 1, (16, 16), False),
@@ -183,7 +251,7 @@ def used_by(network, clip, monkeypatch, autocast=False):
 @pytest.mark.usefixtures("kernels")
 def test_networks_take_it_without_units_for_matrices(monkeypatch):
     torch.manual_seed(0)
-    network, clip = MIMNetwork(1, (32, 32), kernel_size=3), torch.rand(1, 2, 1, 16, 16)
+    network, clip = MIMNetwork(1, (32, 32), kernel_size=3), torch.rand(1, 2, 1, 16, 24)
     assert used_by(network, clip, monkeypatch) > 0
     network.fused = False
     assert used_by(network, clip, monkeypatch) == 0
