@@ -4,7 +4,8 @@
 
 At the paper's sizes, a time step of a batch of 8 unless it says otherwise. Rates are medians over
 rounds in which all are timed in turn; those with fewer products count the products of the
-definition. Rounding is the distance from the convolution in float64, in the Euclidean norm.
+definition, and weights are evaluated before: once for all steps of an unrolling. Rounding is the
+distance from the convolution in float64, in the Euclidean norm.
 """
 
 from __future__ import annotations
