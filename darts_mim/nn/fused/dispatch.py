@@ -222,7 +222,7 @@ def _convolutions_for(
 
     def convolution_of(module: nn.Conv2d) -> Convolution:
         if WinogradConvolution.suits(module, *grid):
-            return WinogradConvolution(module, kernels, workspace)
+            return WinogradConvolution(module, kernels, workspace, keeps=not network.recompute)
         return DirectConvolution(module, kind, n_at_once=1)
 
     return convolution_of

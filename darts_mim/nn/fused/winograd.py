@@ -90,6 +90,11 @@ class WinogradKernels:
                     function = bound(library, f"winograd_{name}_{suffix}", arguments)
                     self._functions[name, kind] = function
 
+    def zeros(self, weight: Tensor) -> Tensor:
+        """Return panels of zeros, for the gradient of a weight (O, I, k, k)."""
+        out, channels, *_ = weight.shape
+        return weight.new_zeros(out // self._panel, _SQUARE, channels, self._panel)
+
     def evaluate(self, weight: Tensor, is_turned: bool) -> Tensor:
         """Return the panels of a weight (O, I, k, k).
 
@@ -188,6 +193,9 @@ class WinogradConvolution:
         What computes.
     workspace
         Room that is shared with others.
+    keeps
+        Whether to keep evaluated weights, which are larger than the weights, rather than to
+        evaluate them for each step.
 
     Attributes
     ----------
@@ -195,13 +203,18 @@ class WinogradConvolution:
         The weight, in float32.
     """
 
-    def __init__(self, module: nn.Conv2d, kernels: WinogradKernels, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        module: nn.Conv2d,
+        kernels: WinogradKernels,
+        workspace: Workspace,
+        keeps: bool = True,
+    ) -> None:
         self.values = module.weight.detach()
         self._side = module.kernel_size[0]
-        self._kernels, self._workspace = kernels, workspace
-        self._version = None if self.values.is_inference() else self.values._version
-        self._panels = kernels.evaluate(self.values, is_turned=False)
-        self._turned: Tensor | None = None
+        self._kernels, self._workspace, self._keeps = kernels, workspace, keeps
+        self._version = self._version_now()
+        self._kept: dict[bool, Tensor] = {}
         self._total: Tensor | None = None
 
     @staticmethod
@@ -226,7 +239,7 @@ class WinogradConvolution:
 
     def convolve(self, x: Tensor) -> Tensor:
         """Return the output for ``x``; see ``Convolution``."""
-        return self._kernels.convolve(x, self._panels, self._side, self._workspace)
+        return self._kernels.convolve(x, self._evaluated(False), self._side, self._workspace)
 
     def place_for(self, raw: Tensor) -> Tensor:
         """Return where to write an output's gradient; see ``Convolution``."""
@@ -236,18 +249,11 @@ class WinogradConvolution:
         """Return the input's gradient, add the weight's; see ``Convolution``."""
         if of_weight:
             if self._total is None:
-                self._total = torch.zeros_like(self._panels)
+                self._total = self._kernels.zeros(self.values)
             self._kernels.add_weight_gradient(x, d_raw, self._total, self._side, self._workspace)
         if not of_input:
             return None
-        if self._turned is None:
-            if self.values._version != self._version:
-                raise RuntimeError(
-                    "a weight has been modified by an inplace operation since the forward pass; "
-                    "call `backward` before the optimizer's step"
-                )
-            self._turned = self._kernels.evaluate(self.values, is_turned=True)
-        return self._kernels.convolve(d_raw, self._turned, self._side, self._workspace)
+        return self._kernels.convolve(d_raw, self._evaluated(True), self._side, self._workspace)
 
     def take(self) -> Tensor | None:
         """Return the sum of the weight's gradients; see ``Convolution``."""
@@ -258,3 +264,21 @@ class WinogradConvolution:
     def forget(self) -> None:
         """Forget what another backward pass has left."""
         self._total = None
+
+    def _evaluated(self, is_turned: bool) -> Tensor:
+        """Return the panels of the weight, or of the one that brings gradients back."""
+        panels = self._kept.get(is_turned)
+        if panels is None:
+            if self._version_now() != self._version:
+                raise RuntimeError(
+                    "a weight has been modified by an inplace operation since the forward pass; "
+                    "call `backward` before the optimizer's step"
+                )
+            panels = self._kernels.evaluate(self.values, is_turned)
+            if self._keeps:
+                self._kept[is_turned] = panels
+        return panels
+
+    def _version_now(self) -> int:
+        """Return how often the weight was changed, as autograd counts it."""
+        return 0 if self.values.is_inference() else self.values._version

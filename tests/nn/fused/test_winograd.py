@@ -170,7 +170,19 @@ def test_other_default_devices_and_types_are_no_matter(kernels):
 def test_weights_of_other_types_are_refused(kernels):
     module = module_of(32, 64, 5).bfloat16()
     with pytest.raises(ValueError, match=r"weight must be float32, got torch\.bfloat16"):
-        WinogradConvolution(module, kernels, Workspace())
+        WinogradConvolution(module, kernels, Workspace()).convolve(torch.rand(1, 32, 8, 8))
+
+
+def test_evaluated_weights_need_not_be_kept(kernels):
+    module = module_of(32, 64, 5)
+    x, d_y = fields_of(1, 32, 64, 8, 8, torch.float32)
+    results = []
+    for keeps in (True, False):
+        convolution = WinogradConvolution(module, kernels, Workspace(), keeps)
+        y, d_x = convolution.convolve(x), convolution.backward(d_y, x, True, True)
+        results.append((y, d_x, convolution.take()))
+        assert bool(convolution._kept) is keeps
+    assert all(torch.equal(*each) for each in zip(*results, strict=True))
 
 
 def test_a_weight_that_was_changed_in_between_is_noticed(kernels):
