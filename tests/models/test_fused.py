@@ -10,6 +10,7 @@ import torch
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 
 from darts_mim import MIMModel, PredRNNModel, ScheduledSampling, series_to_frames
+from darts_mim.nn.fused import dispatch
 from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from tests.models.small_models import make_model, make_series, weights
 
@@ -115,6 +116,7 @@ def test_other_models_take_the_option_too() -> None:
 
 
 def test_what_cannot_be_fused_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    dispatch._log_once.cache_clear()  # said once in a process
     caplog.set_level(logging.WARNING)
     make_model(fused=True).fit(make_series().astype(np.float64))
     assert any("weights and frames of type float32" in text for text in caplog.messages)

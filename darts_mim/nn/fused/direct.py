@@ -7,6 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from darts_mim.nn.fused.layout import laid_out, room_for
+
 __all__ = ["DirectConvolution"]
 
 
@@ -42,7 +44,7 @@ class DirectConvolution:
     def convolve(self, x: Tensor) -> Tensor:
         """Return the output for ``x``; see ``Convolution``."""
         raw = torch.conv2d(x, self.values, padding=self._padding)
-        return raw.contiguous(memory_format=torch.channels_last)
+        return laid_out(raw)
 
     def place_for(self, raw: Tensor) -> Tensor:
         """Return where to write an output's gradient; see ``Convolution``."""
@@ -50,8 +52,7 @@ class DirectConvolution:
             return torch.empty_like(raw, memory_format=torch.channels_last)
         b, first = len(raw), len(raw) * len(self._held)
         if self._room is None:
-            shape = b * self._n_at_once, *raw.shape[1:]
-            self._room = raw.new_empty(shape).contiguous(memory_format=torch.channels_last)
+            self._room = room_for((b * self._n_at_once, *raw.shape[1:]), raw)
         return self._room[first : first + b]
 
     def backward(self, d_raw: Tensor, x: Tensor, of_input: bool, of_weight: bool) -> Tensor | None:

@@ -26,10 +26,10 @@ __all__ = ["Summand", "act", "convolve"]
 
 
 class Summand(NamedTuple):
-    """A source of pre-activations and its carrier, of shape (B, 2, G * C)."""
+    """A source of pre-activations, and where gradients are wanted its carrier, (B, 2, G * C)."""
 
     source: Source
-    carrier: Tensor
+    carrier: Tensor | None
 
 
 def convolve(layer: FusedLayer, weight: Tensor, x: Tensor, may_be_zero: bool) -> list[Summand]:
@@ -53,8 +53,14 @@ def convolve(layer: FusedLayer, weight: Tensor, x: Tensor, may_be_zero: bool) ->
         One for each group.
     """
     is_zero = may_be_zero and not x.any()
-    outputs = _Convolution.apply(x, weight, layer.gain, layer.bias, layer, is_zero)
-    raws, carriers, stats = outputs[:-1:2], outputs[1:-1:2], outputs[-1]
+    raws: Sequence[Tensor]
+    carriers: Sequence[Tensor | None]
+    if torch.is_grad_enabled():
+        outputs = _Convolution.apply(x, weight, layer.gain, layer.bias, layer, is_zero)
+        raws, carriers, stats = outputs[:-1:2], outputs[1:-1:2], outputs[-1]
+    else:
+        _, raw, stats = _convolved(layer, x, is_zero)
+        raws, carriers = raw.split_with_sizes(layer.groups, dim=1), [None] * len(layer.groups)
     return [
         Summand(Source(raw, stats, gain, bias), carrier)
         for raw, carrier, (gain, bias) in zip(raws, carriers, layer.affines, strict=True)
@@ -81,10 +87,19 @@ def act(kernels: Kernels, mode: Mode, summands: Sequence[Summand], state: Tensor
         The new state, or what is read out of it, of the state's shape.
     """
     sources, carriers = zip(*summands, strict=True)
+    state = state.to(torch.promote_types(state.dtype, torch.float32))
+    if not torch.is_grad_enabled():
+        return kernels.gates(mode, sources, state)
     raws = [source.raw for source in sources]
-    kind = torch.promote_types(state.dtype, torch.float32)
-    result: Tensor = _Gates.apply(state.to(kind), kernels, mode, sources, *raws, *carriers)
+    result: Tensor = _Gates.apply(state, kernels, mode, sources, *raws, *carriers)
     return result
+
+
+def _convolved(layer: FusedLayer, x: Tensor, is_zero: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return an input as it is convolved, the output, and its statistics if it is normalised."""
+    x = x.to(layer.kind, memory_format=torch.channels_last)
+    raw = layer.zeros(x) if is_zero else layer.convolution.convolve(x)
+    return x, raw, None if layer.gain is None else layer.kernels.statistics(raw, layer.epsilon)
 
 
 class _Convolution(Function):
@@ -101,9 +116,7 @@ class _Convolution(Function):
         is_zero: bool,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        x = x.to(layer.kind, memory_format=torch.channels_last)
-        raw = layer.zeros(x) if is_zero else layer.convolution.convolve(x)
-        stats = None if gain is None else layer.kernels.statistics(raw, layer.epsilon)
+        x, raw, stats = _convolved(layer, x, is_zero)
         ctx.layer, ctx.is_zero = layer, is_zero
         # the weight, too: autograd sees then if it has changed in between
         ctx.save_for_backward(x, raw, stats, gain, layer.convolution.values)

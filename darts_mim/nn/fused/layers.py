@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from darts_mim.nn.fused.formulas import Kernels
+from darts_mim.nn.fused.layout import room_for
 
 __all__ = ["Convolution", "FusedLayer", "refuse_second_derivative"]
 
@@ -110,8 +111,8 @@ class FusedLayer:
 
     def zeros(self, x: Tensor) -> Tensor:
         """Return the output for an input ``x`` of zeros."""
-        shape = len(x), sum(self.groups), *x.shape[2:]
-        return x.new_zeros(shape).contiguous(memory_format=torch.channels_last)
+        b, _, height, width = x.shape
+        return room_for((b, sum(self.groups), height, width), x).zero_()
 
     def begin_backward(self) -> None:
         """Forget what another backward pass left: one that ended early, or left the weights out."""

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from darts_mim.nn.fused.build import ROWS
 from darts_mim.nn.fused.formulas import N_GATES, Mode, Part, Source
+from darts_mim.nn.fused.layout import laid_out
 
-__all__ = ["SUFFIXES", "NativeKernels", "bound", "laid_out"]
+__all__ = ["SUFFIXES", "NativeKernels", "bound", "in_c"]
 
 _MODES: dict[Mode, int] = {"remember": 0, "admit": 1, "emit": 2}
 SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
@@ -57,9 +58,9 @@ class NativeKernels:
     def gates(self, mode: Mode, sources: Sequence[Source], state: Tensor) -> Tensor:
         """Return the result of gates; see ``Kernels``."""
         _check(mode, sources, state)
-        state, sources = laid_out(state), _in_rows(sources)
+        state, rows = laid_out(state), _in_rows(sources)
         result = torch.empty_like(state)
-        arguments = _MODES[mode], len(sources), sources, state, result, *_sizes(state)
+        arguments = _MODES[mode], len(sources), rows, state, result, *_sizes(state)
         self._call("gates", sources[0].raw.dtype, *arguments)
         return result
 
@@ -68,7 +69,7 @@ class NativeKernels:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients of ``gates``; see ``Kernels``."""
         _check(mode, sources, state, grad)
-        state, grad, sources = laid_out(state), laid_out(grad), _in_rows(sources)
+        state, grad, rows = laid_out(state), laid_out(grad), _in_rows(sources)
         b, c, height, width = state.shape
         k, channels = len(sources), N_GATES[mode] * c
         d_pre = torch.empty_like(sources[0].raw, memory_format=torch.channels_last)
@@ -76,7 +77,7 @@ class NativeKernels:
         sums = state.new_empty(k, b, 2, channels)
         partial = state.new_empty(b * _blocks(height * width) * (1 + k) * channels)
         tensors = state, grad, d_pre, d_state, sums, partial
-        arguments = _MODES[mode], k, sources, *tensors, *_sizes(state)
+        arguments = _MODES[mode], k, rows, *tensors, *_sizes(state)
         self._call("gates_backward", d_pre.dtype, *arguments)
         return d_pre, d_state, sums
 
@@ -103,7 +104,7 @@ class NativeKernels:
 
     def _call(self, name: str, kind: torch.dtype, *arguments: Any) -> None:
         if self._functions:
-            self._functions[name, kind](*map(_as_c, arguments), torch.get_num_threads())
+            self._functions[name, kind](*in_c(arguments), torch.get_num_threads())
 
 
 def _check(mode: Mode, sources: Sequence[Source], *states: Tensor) -> None:
@@ -115,13 +116,13 @@ def _check(mode: Mode, sources: Sequence[Source], *states: Tensor) -> None:
     b, c, height, width = shape
     kind, expected = sources[0].raw.dtype, (b, N_GATES[mode] * c, height, width)
     for state in states:
-        if state.dtype is not torch.float32 or state.shape != shape or state.device.type != "cpu":
+        if state.dtype is not torch.float32 or state.shape != shape or not state.is_cpu:
             raise ValueError(
                 f"a state and its gradient must be float32 of the shape {tuple(shape)} on the CPU, "
                 f"got {state.dtype} of the shape {tuple(state.shape)} on {state.device}"
             )
     for raw in (source.raw for source in sources):
-        if raw.shape != expected or raw.dtype is not kind or raw.device.type != "cpu":
+        if raw.shape != expected or raw.dtype is not kind or not raw.is_cpu:
             raise ValueError(
                 f"gates must be computed of {kind} of the shape {expected} on the CPU, got "
                 f"{raw.dtype} of the shape {tuple(raw.shape)} on {raw.device}; give frames and "
@@ -140,59 +141,51 @@ def _blocks(n: int) -> int:
     return -(-n // ROWS)
 
 
-def _as_c(value: Any) -> Any:
-    """Return an argument as the C functions take it; the tensors in it must outlive the call."""
-    if isinstance(value, Tensor):
-        return value.data_ptr()
-    if not isinstance(value, list):
-        return value
-    words: list[int] = []
-    for each in value:
-        words += _words_of(each)
-    return (_Size * len(words))(*words)
-
-
-def _words_of(value: Source | Tensor | int) -> tuple[int, ...]:
-    """Return what the C functions read of an element of an array; 0 is the address of nothing."""
-    if isinstance(value, Source):
-        raw, *norm = value
-        addresses = (0 if each is None else each.data_ptr() for each in norm)
-        return raw.data_ptr(), _row_width(raw), *addresses
-    return (value.data_ptr() if isinstance(value, Tensor) else value,)
-
-
-def _row_width(raw: Tensor) -> int:
-    """Return how far it is from one cell of the grid to the next, in values."""
-    b, channels, height, width = raw.shape
-    of_sample, _, of_line, of_cell = raw.stride()
-    if width > 1:
-        return of_cell
-    return of_line if height > 1 else of_sample if b > 1 else channels
-
-
-def _in_rows(sources: Sequence[Source]) -> list[Source]:
-    """Return sources whose cells are equally far from each other, with the channels innermost."""
+def in_c(arguments: Sequence[Any]) -> list[Any]:
+    """Return arguments as the C functions take them; the tensors in them must outlive the call."""
     return [
-        source if _is_in_rows(source.raw) else source._replace(raw=laid_out(source.raw))
-        for source in sources
+        each.data_ptr()
+        if isinstance(each, Tensor)
+        else _array(each)
+        if type(each) is list
+        else each
+        for each in arguments
     ]
 
 
-def _is_in_rows(raw: Tensor) -> bool:
-    _, _, height, width = raw.shape
-    far = _row_width(raw)
-    expected = (height * width * far, 1, width * far, far)
-    return all(
-        size == 1 or stride == wanted
-        for size, stride, wanted in zip(raw.shape, raw.stride(), expected, strict=True)
-    )
+def _array(values: list[Tensor | int | None]) -> Any:
+    """Return an array of integers and addresses, of which 0 is that of nothing."""
+    words = [each.data_ptr() if isinstance(each, Tensor) else each or 0 for each in values]
+    return (_Size * len(words))(*words)
+
+
+def _in_rows(sources: Sequence[Source]) -> list[Tensor | int | None]:
+    """Return what the C functions read of sources, one after the other.
+
+    Cells must be equally far from each other, with the channels innermost: others are copied.
+    """
+    rows: list[Tensor | int | None] = []
+    for raw, *norm in sources:
+        width = _row_width(raw)
+        if width is None:
+            raw = laid_out(raw)
+            width = raw.shape[1]
+        rows += raw, width, *norm
+    return rows
+
+
+def _row_width(raw: Tensor) -> int | None:
+    """Return how far it is from one cell to the next, in values; ``None`` if that differs."""
+    b, channels, height, width = shape = raw.shape
+    strides = of_sample, _, of_line, of_cell = raw.stride()
+    far = of_cell if width > 1 else of_line if height > 1 else of_sample if b > 1 else channels
+    expected = height * width * far, 1, width * far, far
+    if strides == expected:
+        return far
+    pairs = zip(shape, strides, expected, strict=True)
+    return far if all(size == 1 or stride == wanted for size, stride, wanted in pairs) else None
 
 
 def _sizes(tensor: Tensor) -> tuple[int, int, int]:
     b, c, height, width = tensor.shape
     return b, height * width, c
-
-
-def laid_out(tensor: Tensor) -> Tensor:
-    """Return a dense tensor with the channels innermost."""
-    return tensor.contiguous(memory_format=torch.channels_last)

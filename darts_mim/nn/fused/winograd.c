@@ -22,6 +22,7 @@
 
 #ifndef KERNEL
 #include <omp.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "winograd.h"
@@ -136,12 +137,17 @@ void winograd_read(const float *panels, float *weight, const Strides *strides, i
         }
 }
 
-/* c, ROWS_AT_ONCE by PANEL, becomes a times b, or has it added; the sum is over `depth`. */
+/* c, ROWS_AT_ONCE by PANEL, becomes a times b, or has it added; the sum is over `depth`. `ahead` is
+   what will be read soon, AHEAD values for each summand; NULL for nothing. */
 INLINE void multiply_block(int64_t depth, const float *a, int64_t a_row, int64_t a_column,
-                           const float *b, int64_t b_row, float *c, int64_t c_row, int is_added) {
+                           const float *b, int64_t b_row, float *c, int64_t c_row, int is_added,
+                           const float *ahead) {
     floats sums[ROWS_AT_ONCE][VECTORS] = {0};
+    for (int i = 0; is_added && i < ROWS_AT_ONCE; i++)
+        for (int j = 0; j < PANEL; j += 16) __builtin_prefetch(c + i * c_row + j, 1);
     for (int64_t k = 0; k < depth; k++) {
         floats factors[VECTORS];
+        if (ahead) __builtin_prefetch(ahead + k * AHEAD);
         for (int j = 0; j < VECTORS; j++) factors[j] = load_float(b + k * b_row + j * LANES);
         for (int i = 0; i < ROWS_AT_ONCE; i++)
             for (int j = 0; j < VECTORS; j++)
@@ -155,16 +161,21 @@ INLINE void multiply_block(int64_t depth, const float *a, int64_t a_row, int64_t
         }
 }
 
-/* Multiply `count` tiles of inputs in a slab with a weight, which has `in` inputs in all. */
+/* Multiply `count` tiles of inputs in a slab with a weight, which has `in` inputs in all. A weight
+   is larger than the cache next to a core: each block fetches its share of the panel after. */
 static void multiply_by_weight(const float *values, const float *weight, int64_t in, int64_t n_in,
                                int64_t n_out, int64_t count, float *products, int is_added) {
     for (int64_t p = 0; p < SQUARE; p++)
         for (int64_t o = 0; o < n_out; o += PANEL)
             for (int64_t t = 0; t < count; t += ROWS_AT_ONCE) {
                 int64_t place = p * STRIDE + t * CHANNELS;
-                multiply_block(n_in, values + place, CHANNELS, 1,
-                               weight + panel_of(o, p * in, in), PANEL, products + place + o,
-                               CHANNELS, is_added);
+                const float *panel = weight + panel_of(o, p * in, in);
+                const float *next = o + PANEL < n_out ? panel + panel_of(PANEL, 0, in)
+                                    : p + 1 < SQUARE  ? weight + panel_of(0, (p + 1) * in, in)
+                                                      : panel;
+                multiply_block(n_in, values + place, CHANNELS, 1, panel, PANEL,
+                               products + place + o, CHANNELS, is_added,
+                               next + t / ROWS_AT_ONCE * n_in * AHEAD);
             }
 }
 
@@ -177,7 +188,7 @@ static void multiply_by_inputs(const float *values, const float *grads, int64_t 
             for (int64_t i = 0; i < HALF; i += ROWS_AT_ONCE)
                 multiply_block(count, values + p * HALF_STRIDE + i, 1, HALF,
                                grads + p * STRIDE + o, CHANNELS,
-                               d_weight + panel_of(o, p * in + i, in), PANEL, 1);
+                               d_weight + panel_of(o, p * in + i, in), PANEL, 1, NULL);
 }
 
 #define JOIN(a, b) a##_##b

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from darts_mim.nn.fused.build import CHANNELS, TILES
-from darts_mim.nn.fused.native import SUFFIXES, bound, laid_out
+from darts_mim.nn.fused.layout import laid_out, room_for
+from darts_mim.nn.fused.native import SUFFIXES, bound, in_c
 
 __all__ = ["WinogradConvolution", "WinogradKernels", "Workspace"]
 
@@ -133,7 +134,7 @@ class WinogradKernels:
             if not self._functions:
                 weight = x.new_empty(out, channels, kernel, kernel)
                 return torch.conv2d(x, weight, padding=kernel // 2)
-            y = laid_out(x.new_empty(b, out, height, width))
+            y = room_for((b, out, height, width), x)
             arguments = x, panels, y, room, b, height, width, channels, out, kernel
             self._call(("convolve", x.dtype), threads, *arguments)
         return y
@@ -166,8 +167,7 @@ class WinogradKernels:
 
     def _call(self, function: Any, threads: int, *arguments: Any) -> None:
         if self._functions:
-            values = (each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
-            self._functions[function](*values, threads)
+            self._functions[function](*in_c(arguments), threads)
 
 
 def _check(panels: Tensor, channels: int) -> None:
