@@ -59,8 +59,6 @@ class Sizes(NamedTuple):
         The rest of a network.
     horizons, grids
         What the cost of a step is followed over.
-    scaling_batch
-        Number of sequences there on a CPU, where those of the setting would take long.
     window_grids, windows
         Grids of backtests through Darts, and their number of forecasts.
     convolution
@@ -73,7 +71,6 @@ class Sizes(NamedTuple):
     kernel_size: int
     horizons: tuple[int, ...]
     grids: tuple[tuple[int, int], ...]
-    scaling_batch: int
     window_grids: tuple[tuple[int, int], ...]
     windows: int
     convolution: Convolution
@@ -90,7 +87,6 @@ PAPER = Sizes(
     kernel_size=5,
     horizons=(5, 10, 20, 40),
     grids=((64, 64), (64, 128), (128, 128), (128, 256)),
-    scaling_batch=4,
     window_grids=((64, 64), (128, 128)),
     windows=100,
     convolution=Convolution(batch=32, channels=256, kernel_size=5, side=32),
@@ -107,7 +103,6 @@ QUICK = Sizes(
     kernel_size=3,
     horizons=(1, 2, 4),
     grids=((8, 8), (8, 16), (16, 16)),
-    scaling_batch=2,
     window_grids=((12, 8),),
     windows=5,
     convolution=Convolution(batch=2, channels=8, kernel_size=3, side=8),

@@ -60,8 +60,6 @@ def cases(options: Options) -> list[Case]:
     """Return a row for rollouts and training steps over horizons and areas."""
     sizes = options.sizes
     base = sizes.settings[0]
-    if options.device == "cpu":
-        base = base._replace(batch=sizes.scaling_batch)
     axes = {
         "steps": [base._replace(horizon=horizon) for horizon in sizes.horizons],
         "area": [base._replace(height=height, width=width) for height, width in sizes.grids],
