@@ -20,6 +20,7 @@ from benchmarks.record import Record, describe_run
 MODULES = {
     "steps": "benchmarks.parts.steps",
     "scaling": "benchmarks.parts.scaling",
+    "calls": "benchmarks.parts.calls",
     "darts": "benchmarks.parts.through_darts",
     "recompute": "benchmarks.parts.recompute",
     "peer": "benchmarks.parts.peer",

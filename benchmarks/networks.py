@@ -25,10 +25,20 @@ if find_spec("darts") is None or multiprocessing.parent_process() is not None:
 
 from darts_mim.nn import MIMNetwork  # noqa: E402 - see above
 from darts_mim.nn.costs import drop_values, metered  # noqa: E402
+from darts_mim.nn.fused import dispatch, native, winograd  # noqa: E402
 from darts_mim.nn.fused.dispatch import fast_path_of  # noqa: E402
 from darts_mim.nn.recorded.kinds import N_SEEN  # noqa: E402
 
-__all__ = ["N_SEEN", "MIMNetwork", "check_fast_path", "drop_values", "metered"]
+__all__ = [
+    "N_SEEN",
+    "MIMNetwork",
+    "check_fast_path",
+    "dispatch",
+    "drop_values",
+    "metered",
+    "native",
+    "winograd",
+]
 
 
 def check_fast_path(network: MIMNetwork, context: Tensor, n_steps: int) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.sizes import PAPER, QUICK, Setting, Sizes
 
-PARTS = ("steps", "scaling", "darts", "recompute", "peer")
+PARTS = ("steps", "scaling", "calls", "darts", "recompute", "peer")
 PRECISIONS = ("float32", "bfloat16")
 NAMES = [setting.name for setting in PAPER.settings]
 

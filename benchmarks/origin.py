@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def describe_origin() -> dict[str, Any]:
     """Return the command, the commit, the machine and the versions of this process."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": _command(),
         "commit": describe_commit(Path(__file__).parent),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
@@ -24,6 +26,14 @@ def describe_origin() -> dict[str, Any]:
         "torch": torch.__version__,
         "darts": _darts_version(),
     }
+
+
+def _command() -> str:
+    """Return how this process was started, without where the checkout lies."""
+    spec = sys.modules["__main__"].__spec__
+    script = Path(sys.argv[0]).resolve()
+    start = [str(script.relative_to(ROOT))] if script.is_relative_to(ROOT) else sys.argv[:1]
+    return shlex.join(["python", *(["-m", spec.name] if spec else start), *sys.argv[1:]])
 
 
 def describe_commit(folder: Path) -> str:

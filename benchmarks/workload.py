@@ -15,6 +15,7 @@ from benchmarks.options import Options
 from benchmarks.sizes import Setting
 
 Variant: TypeAlias = Literal["plain", "fast", "recompute"]
+Measured: TypeAlias = Literal["training step", "rollout"]
 
 VARIANTS: dict[Variant, dict[str, Any]] = {
     "plain": {"fused": False},
@@ -22,6 +23,7 @@ VARIANTS: dict[Variant, dict[str, Any]] = {
     "recompute": {"fused": True, "recompute": True},
 }
 COMPARED: tuple[Variant, Variant] = ("plain", "fast")
+MEASURED: tuple[Measured, Measured] = ("training step", "rollout")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Workload:
 
         return roll_out
 
+    def work(self, measured: Measured, variant: Variant) -> Callable[[], None]:
+        """Return a training step or a forecast of a new network."""
+        trains = measured == "training step"
+        return self.training_step(variant) if trains else self.rollout(variant)
+
 
 class TrainingStep:
     """Forward pass, backward pass and Adam, on frames that stay the same.
@@ -115,11 +122,15 @@ class TrainingStep:
 
     def __call__(self) -> None:
         """Take the step."""
+        self.gradients()
+        self.optimizer.step()
+
+    def gradients(self) -> None:
+        """Take the forward and the backward pass alone."""
         with self.autocast():
             loss = self.loss_of(self.module, self.clip)
         self.optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
 
     @property
     def kept_bytes(self) -> int:

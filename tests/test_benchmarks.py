@@ -12,9 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.__main__ import main
 from benchmarks.floor import costs_of
+from benchmarks.networks import MIMNetwork
 from benchmarks.options import PeerError, PeerPlace
+from benchmarks.parts.calls import idle_kernels
 from benchmarks.parts.peer import OpenSTLNetwork, configuration_of, load
-from benchmarks.parts.scaling import fit_power
+from benchmarks.parts.scaling import fit_line, fit_power
 from benchmarks.printing import tables_of
 from benchmarks.record import Record
 from benchmarks.sizes import QUICK
@@ -116,7 +118,8 @@ def check_steps(rows: dict[str, list[dict[str, Any]]]) -> None:
     assert set(rows) == {"training step", "rollout", "peak memory", "first call"}
     for name in ("training step", "rollout"):
         [row] = rows[name]
-        assert set(row["seconds"]) == {"plain", "fast", "floor"}
+        assert set(row["seconds"]) == {"plain", "fast", "plain_float32", "floor"}
+        assert row["fast_over_plain_float32"] > 0
         assert set(row["over_floor"]) == {"plain", "fast"}
         assert all(len(seconds) == 2 for seconds in row["seconds_by_round"].values())
         assert row["best_rate"] in row["tflop_per_second"]
@@ -133,6 +136,9 @@ def check_others(record: dict[str, Any]) -> None:
     for rows in scaling.values():
         assert [row["against"] for row in rows] == ["steps", "area"]
         assert all(len(row["points"]) == 3 and row["standard_error"] >= 0 for row in rows)
+        assert all(row["constant_share"] < 1 for row in rows)
+    [step], [rollout] = measured(record, "calls").values()
+    assert set(step["seconds"]) == set(rollout["seconds"]) == {"all", "calls"}
     through_darts = measured(record, "darts")
     [fit], [forecasts] = through_darts["fit"], through_darts["forecasts"]
     assert fit["steps"] == len(fit["seconds_by_step"]["network"]) == 4
@@ -218,6 +224,24 @@ def test_fitted_exponents_are_those_of_made_up_times() -> None:
     power = fit_power(sizes, [0.3 * size**1.25 for size in sizes])
     assert power.exponent == pytest.approx(1.25)
     assert power.standard_error == pytest.approx(0, abs=1e-9)
+
+
+def test_a_constant_is_told_from_what_grows() -> None:
+    line = fit_line([64, 128, 256], [3 + 2 * 64, 3 + 2 * 128, 3 + 2 * 256])
+    assert line.constant == pytest.approx(3)
+    assert line.share == pytest.approx(3 / 131)
+
+
+def test_calls_are_of_functions_that_do_nothing() -> None:
+    torch.manual_seed(0)
+    network = MIMNetwork(1, (32, 32), patch_size=4, fused=True)
+    clip = torch.rand(1, 2, 1, 64, 64)
+    expected, _ = network(clip, 2)
+    with idle_kernels():
+        idle, _ = network(clip, 2)
+    assert idle.shape == expected.shape
+    assert not torch.equal(idle, expected)
+    assert torch.equal(network(clip, 2)[0], expected)
 
 
 def test_the_standard_error_is_that_of_a_straight_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import statistics
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +13,22 @@ from typing import Any, NamedTuple
 from benchmarks.options import Case, Options
 from benchmarks.sizes import Setting
 from benchmarks.timing import in_turn, rounded, timed
-from benchmarks.workload import Workload, workload_of
+from benchmarks.workload import MEASURED, Measured, Workload, workload_of
+
+
+class Line(NamedTuple):
+    """A straight line, fitted to measurements.
+
+    Attributes
+    ----------
+    constant
+        Seconds that do not depend on the size.
+    share
+        Of all seconds of the smallest size, the constant.
+    """
+
+    constant: float
+    share: float
 
 
 class Power(NamedTuple):
@@ -56,6 +72,33 @@ def fit_power(sizes: Sequence[float], seconds: Sequence[float]) -> Power:
     return Power(line.slope, math.sqrt(variance / spread))
 
 
+def fit_line(sizes: Sequence[float], seconds: Sequence[float]) -> Line:
+    """Fit seconds ~ constant + slope * size, so that relative errors are least.
+
+    Parameters
+    ----------
+    sizes, seconds
+        At least two of each.
+
+    Returns
+    -------
+    Line
+        Constant and share.
+
+    Examples
+    --------
+    >>> fit_line([1, 2, 4], [3, 4, 6])
+    Line(constant=2.0, share=0.6666666666666666)
+    """
+    weights = [1 / each**2 for each in seconds]
+    x, y = (sum(map(operator.mul, weights, values)) / sum(weights) for values in (sizes, seconds))
+    spread = sum(w * (size - x) ** 2 for w, size in zip(weights, sizes, strict=True))
+    pairs = zip(weights, sizes, seconds, strict=True)
+    slope = sum(w * (size - x) * (second - y) for w, size, second in pairs) / spread
+    constant = y - slope * x
+    return Line(constant, constant / (constant + slope * min(sizes)))
+
+
 def cases(options: Options) -> list[Case]:
     """Return a row for rollouts and training steps over horizons and areas."""
     sizes = options.sizes
@@ -75,19 +118,17 @@ def cases(options: Options) -> list[Case]:
             },
             partial(follow, measured, axis, axes[axis], precision, options),
         )
-        for measured, axis, precision in product(
-            ("training step", "rollout"), axes, options.precisions
-        )
+        for measured, axis, precision in product(MEASURED, axes, options.precisions)
     ]
 
 
 def follow(
-    measured: str, axis: str, settings: Sequence[Setting], precision: str, options: Options
+    measured: Measured, axis: str, settings: Sequence[Setting], precision: str, options: Options
 ) -> dict[str, Any]:
     """Time all sizes in turn and fit a power law to their medians."""
     width = options.sizes.widths[0]
     workloads = [workload_of(options, setting, width, precision) for setting in settings]
-    works = {_name(each): _work(each, measured) for each in workloads}
+    works = {_name(each): each.work(measured, "fast") for each in workloads}
     times = in_turn(
         {name: timed(work, options.device) for name, work in works.items()}, options.rounds
     )
@@ -95,11 +136,13 @@ def follow(
     counts = [
         setting.steps if axis == "steps" else setting.height * setting.width for setting in settings
     ]
-    power = fit_power(counts, seconds)
+    power, line = fit_power(counts, seconds), fit_line(counts, seconds)
     return {
         "batch": settings[0].batch,
         "exponent": rounded(power.exponent),
         "standard_error": rounded(power.standard_error),
+        "constant_seconds": rounded(line.constant),
+        "constant_share": rounded(line.share),
         "points": [
             {axis: count, "size": name, "seconds": rounded(each)}
             for count, name, each in zip(counts, times, seconds, strict=True)
@@ -111,9 +154,3 @@ def follow(
 def _name(workload: Workload) -> str:
     setting = workload.setting
     return f"{setting.context} to {setting.horizon} frames of {setting.height}x{setting.width}"
-
-
-def _work(workload: Workload, measured: str) -> Any:
-    return (
-        workload.training_step("fast") if measured == "training step" else workload.rollout("fast")
-    )

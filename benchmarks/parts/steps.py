@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -10,7 +12,15 @@ from benchmarks.floor import Floor, costs_of
 from benchmarks.options import Case, Options
 from benchmarks.processes import first_call, lacking_memory, peak_memory
 from benchmarks.timing import in_turn, medians, ratio, rounded, timed
-from benchmarks.workload import COMPARED, Workload, describe, describe_frames, workload_of
+from benchmarks.workload import (
+    COMPARED,
+    MEASURED,
+    Measured,
+    Workload,
+    describe,
+    describe_frames,
+    workload_of,
+)
 
 
 def cases(options: Options) -> list[Case]:
@@ -22,10 +32,10 @@ def cases(options: Options) -> list[Case]:
     timing = [
         Case(
             {"measured": measured, **describe(workload), "rounds": options.rounds},
-            partial(compare, workload, options, trains=measured == "training step"),
+            partial(compare, workload, options, measured),
         )
         for workload in workloads
-        for measured in ("training step", "rollout")
+        for measured in MEASURED
     ]
     memory = [
         Case({"measured": "peak memory", **describe(workload)}, partial(compare_memory, workload))
@@ -39,19 +49,28 @@ def cases(options: Options) -> list[Case]:
     return timing + memory + first
 
 
-def compare(workload: Workload, options: Options, *, trains: bool) -> dict[str, Any]:
-    """Time both variants and the floor in turn."""
-    make = workload.training_step if trains else workload.rollout
-    costs = costs_of(workload, trains=trains)
+def compare(workload: Workload, options: Options, measured: Measured) -> dict[str, Any]:
+    """Time both variants and the floor in turn; in bfloat16 plain cells in float32, too."""
+    costs = costs_of(workload, trains=measured == "training step")
     if lacking := lacking_memory(costs.n_bytes, workload.device):
         return {**describe_frames(workload.setting), "left_out": lacking}
     floor = Floor(workload, options.sizes.convolution, costs.flops)
-    measures = {name: timed(make(name), workload.device) for name in COMPARED}
+    works: dict[str, Callable[[], None]]
+    works = {name: workload.work(measured, name) for name in COMPARED}
+    is_mixed = workload.precision != "float32"
+    if is_mixed:
+        single = replace(workload, precision="float32")
+        works["plain_float32"] = single.work(measured, "plain")
+    measures = {name: timed(work, workload.device) for name, work in works.items()}
     times = in_turn({**measures, "floor": floor}, options.rounds)
+    beside = {}
+    if is_mixed:
+        beside["fast_over_plain_float32"] = ratio(times, "fast", over="plain_float32")
     return {
         **describe_frames(workload.setting),
         "seconds": medians(times),
         "fast_over_plain": ratio(times, "fast", over="plain"),
+        **beside,
         "over_floor": {name: ratio(times, name, over="floor") for name in COMPARED},
         **floor.describe(),
         "seconds_by_round": {name: [*map(rounded, each)] for name, each in times.items()},

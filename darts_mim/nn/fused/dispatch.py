@@ -67,6 +67,10 @@ class _NotFusedError(Exception):
     """A network has to take the plain path; the text says why."""
 
 
+class _NotBuiltError(_NotFusedError):
+    """It has to, until somebody sees to what the text says."""
+
+
 def fast_path_of(
     network: FusibleNetwork, context: Tensor, n_steps: int
 ) -> FusedUnrolling | RecordedUnrolling | None:
@@ -112,7 +116,8 @@ def _fused_unrolling_of(
         kind = _kind_of(context, modules)
         kernels = _kernels_for(context, kind, network.fused)
     except _NotFusedError as reason:
-        _log_once(logging.INFO if network.fused is None else logging.WARNING, str(reason))
+        is_expected = network.fused is None and not isinstance(reason, _NotBuiltError)
+        _log_once(logging.INFO if is_expected else logging.WARNING, str(reason))
         return None
     convolution_of = _convolutions_for(network, context, kind, n_steps)
     layers: dict[nn.Module, FusedLayer] = {
@@ -264,7 +269,7 @@ def _native_kernels(kind: torch.dtype) -> NativeKernels:
         raise _NotFusedError(f"there is no fast path in {kind} on a CPU")
     found = _built_kernels()
     if isinstance(found, str):
-        raise _NotFusedError(found)
+        raise _NotBuiltError(found)
     return found
 
 

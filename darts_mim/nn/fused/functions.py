@@ -53,14 +53,12 @@ def convolve(layer: FusedLayer, weight: Tensor, x: Tensor, may_be_zero: bool) ->
         One for each group.
     """
     is_zero = may_be_zero and not x.any()
-    raws: Sequence[Tensor]
-    carriers: Sequence[Tensor | None]
-    if torch.is_grad_enabled():
+    if not torch.is_grad_enabled():
+        raw, stats = layer.convolve(layer.laid_out(x), is_zero)
+        raws, carriers = layer.split(raw), (None,) * len(layer.groups)
+    else:
         outputs = _Convolution.apply(x, weight, layer.gain, layer.bias, layer, is_zero)
         raws, carriers, stats = outputs[:-1:2], outputs[1:-1:2], outputs[-1]
-    else:
-        _, raw, stats = _convolved(layer, x, is_zero)
-        raws, carriers = raw.split_with_sizes(layer.groups, dim=1), [None] * len(layer.groups)
     return [
         Summand(Source(raw, stats, gain, bias), carrier)
         for raw, carrier, (gain, bias) in zip(raws, carriers, layer.affines, strict=True)
@@ -95,13 +93,6 @@ def act(kernels: Kernels, mode: Mode, summands: Sequence[Summand], state: Tensor
     return result
 
 
-def _convolved(layer: FusedLayer, x: Tensor, is_zero: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return an input as it is convolved, the output, and its statistics if it is normalised."""
-    x = x.to(layer.kind, memory_format=torch.channels_last)
-    raw = layer.zeros(x) if is_zero else layer.convolution.convolve(x)
-    return x, raw, None if layer.gain is None else layer.kernels.statistics(raw, layer.epsilon)
-
-
 class _Convolution(Function):
     """A convolution, and the statistics that normalise it."""
 
@@ -116,13 +107,14 @@ class _Convolution(Function):
         is_zero: bool,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        x, raw, stats = _convolved(layer, x, is_zero)
+        x = layer.laid_out(x)
+        raw, stats = layer.convolve(x, is_zero)
         ctx.layer, ctx.is_zero = layer, is_zero
         # the weight, too: autograd sees then if it has changed in between
         ctx.save_for_backward(x, raw, stats, gain, layer.convolution.values)
         empty = raw.new_empty((), dtype=layer.state_kind)
         outputs: list[Tensor | None] = []
-        for piece in raw.split_with_sizes(layer.groups, dim=1):
+        for piece in layer.split(raw):
             outputs += piece, empty.expand(len(x), 2, piece.shape[1])
         if stats is not None:
             ctx.mark_non_differentiable(stats)
@@ -165,7 +157,7 @@ class _Gates(Function):
         kernels: Kernels,
         mode: Mode,
         sources: tuple[Source, ...],
-        *raws_and_carriers: Tensor,
+        *raws_and_carriers: Tensor | None,
     ) -> Tensor:
         ctx.kernels, ctx.mode = kernels, mode
         ctx.save_for_backward(state, *chain.from_iterable(sources))
@@ -178,4 +170,8 @@ class _Gates(Function):
         n = len(Source._fields)
         sources = [Source(*saved[first : first + n]) for first in range(0, len(saved), n)]
         d_pre, d_state, sums = ctx.kernels.gates_backward(ctx.mode, sources, state, grad)
-        return d_state, None, None, None, *(d_pre for _ in sources), *sums.unbind(0)
+        grads = d_state, None, None, None, *(d_pre for _ in sources), *sums.unbind(0)
+        wanted = ctx.needs_input_grad  # not of a carrier where the convolution wants no gradients
+        return tuple(
+            each if is_wanted else None for each, is_wanted in zip(grads, wanted, strict=True)
+        )

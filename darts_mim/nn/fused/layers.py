@@ -109,10 +109,23 @@ class FusedLayer:
         weight: Tensor = _Weight.apply(self._weight, self)
         return weight
 
-    def zeros(self, x: Tensor) -> Tensor:
-        """Return the output for an input ``x`` of zeros."""
-        b, _, height, width = x.shape
-        return room_for((b, sum(self.groups), height, width), x).zero_()
+    def laid_out(self, x: Tensor) -> Tensor:
+        """Return an input as it is convolved."""
+        return x.to(self.kind, memory_format=torch.channels_last)
+
+    def convolve(self, x: Tensor, is_zero: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the output for an input, laid out, and if it is normalised its statistics."""
+        if is_zero:
+            b, _, height, width = x.shape
+            raw = room_for((b, sum(self.groups), height, width), x).zero_()
+        else:
+            raw = self.convolution.convolve(x)
+        return raw, None if self.gain is None else self.kernels.statistics(raw, self.epsilon)
+
+    def split(self, raw: Tensor) -> tuple[Tensor, ...]:
+        """Return the groups of gates of an output."""
+        pieces: tuple[Tensor, ...] = raw.split_with_sizes(self.groups, dim=1)
+        return pieces
 
     def begin_backward(self) -> None:
         """Forget what another backward pass left: one that ended early, or left the weights out."""

@@ -14,6 +14,14 @@ def laid_out(tensor: Tensor) -> Tensor:
 
 
 def room_for(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Return room for such a tensor of a shape (B, C, H, W)."""
+    """Return room for a dense tensor with the channels innermost.
+
+    Parameters
+    ----------
+    shape
+        Its shape, (B, C, H, W).
+    like
+        A tensor of its type, on its device.
+    """
     layout = torch.channels_last
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)

@@ -6,7 +6,7 @@ Legend: B batch, C channels, H height, W width, N = H * W, G gates, K sources.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -141,36 +141,35 @@ def _blocks(n: int) -> int:
     return -(-n // ROWS)
 
 
-def in_c(arguments: Sequence[Any]) -> list[Any]:
-    """Return arguments as the C functions take them; the tensors in them must outlive the call."""
-    return [
-        each.data_ptr()
-        if isinstance(each, Tensor)
-        else _array(each)
-        if type(each) is list
-        else each
-        for each in arguments
-    ]
+def in_c(arguments: Iterable[Any]) -> list[Any]:
+    """Return arguments as the C functions take them.
+
+    Tensors become addresses, and must outlive the call; lists become arrays.
+    """
+    values: list[Any] = []
+    for each in arguments:
+        if isinstance(each, Tensor):
+            values.append(each.data_ptr())
+        elif isinstance(each, list):
+            words = in_c(each)
+            values.append((_Size * len(words))(*words))
+        else:
+            values.append(each)
+    return values
 
 
-def _array(values: list[Tensor | int | None]) -> Any:
-    """Return an array of integers and addresses, of which 0 is that of nothing."""
-    words = [each.data_ptr() if isinstance(each, Tensor) else each or 0 for each in values]
-    return (_Size * len(words))(*words)
-
-
-def _in_rows(sources: Sequence[Source]) -> list[Tensor | int | None]:
-    """Return what the C functions read of sources, one after the other.
+def _in_rows(sources: Sequence[Source]) -> list[Tensor | int]:
+    """Return the fields of ``Source`` in C, one source after the other.
 
     Cells must be equally far from each other, with the channels innermost: others are copied.
     """
-    rows: list[Tensor | int | None] = []
+    rows: list[Tensor | int] = []
     for raw, *norm in sources:
         width = _row_width(raw)
         if width is None:
             raw = laid_out(raw)
             width = raw.shape[1]
-        rows += raw, width, *norm
+        rows += raw, width, *(0 if each is None else each for each in norm)
     return rows
 
 

@@ -138,7 +138,7 @@ void winograd_read(const float *panels, float *weight, const Strides *strides, i
 }
 
 /* c, ROWS_AT_ONCE by PANEL, becomes a times b, or has it added; the sum is over `depth`. `ahead` is
-   what will be read soon, AHEAD values for each summand; NULL for nothing. */
+   what will be read soon, AHEAD values for each of them; NULL for nothing. */
 INLINE void multiply_block(int64_t depth, const float *a, int64_t a_row, int64_t a_column,
                            const float *b, int64_t b_row, float *c, int64_t c_row, int is_added,
                            const float *ahead) {
@@ -162,21 +162,24 @@ INLINE void multiply_block(int64_t depth, const float *a, int64_t a_row, int64_t
 }
 
 /* Multiply `count` tiles of inputs in a slab with a weight, which has `in` inputs in all. A weight
-   is larger than the cache next to a core: each block fetches its share of the panel after. */
+   is larger than the cache next to a core, so the blocks of a slab share out what comes next and
+   fetch it while they compute; where the slab is not full, a part of it. */
 static void multiply_by_weight(const float *values, const float *weight, int64_t in, int64_t n_in,
                                int64_t n_out, int64_t count, float *products, int is_added) {
     for (int64_t p = 0; p < SQUARE; p++)
-        for (int64_t o = 0; o < n_out; o += PANEL)
+        for (int64_t o = 0; o < n_out; o += PANEL) {
+            const float *panel = weight + panel_of(o, p * in, in), *next = NULL;
+            if (AHEAD && o + PANEL < n_out)
+                next = panel + panel_of(PANEL, 0, in);
+            else if (AHEAD && p + 1 < SQUARE)
+                next = weight + panel_of(0, (p + 1) * in, in);
             for (int64_t t = 0; t < count; t += ROWS_AT_ONCE) {
                 int64_t place = p * STRIDE + t * CHANNELS;
-                const float *panel = weight + panel_of(o, p * in, in);
-                const float *next = o + PANEL < n_out ? panel + panel_of(PANEL, 0, in)
-                                    : p + 1 < SQUARE  ? weight + panel_of(0, (p + 1) * in, in)
-                                                      : panel;
                 multiply_block(n_in, values + place, CHANNELS, 1, panel, PANEL,
-                               products + place + o, CHANNELS, is_added,
-                               next + t / ROWS_AT_ONCE * n_in * AHEAD);
+                               products + place + o, CHANNELS, is_added, next);
+                if (next) next += n_in * AHEAD;
             }
+        }
 }
 
 /* Add the products of inputs and gradients of outputs, at some of the points, to the gradient of a

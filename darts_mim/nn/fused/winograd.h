@@ -14,8 +14,9 @@ enum { LANES = 8, ROWS_AT_ONCE = 4 };
 enum { LANES = 4, ROWS_AT_ONCE = 4 };
 #endif
 enum { VECTORS = 2, PANEL = VECTORS * LANES, POINTS = 6, SQUARE = POINTS * POINTS, HALF = 32 };
-/* values of a panel's row that each block of a slab fetches, so that together they fetch all */
-enum { SHARE = PANEL * ROWS_AT_ONCE / TILES, AHEAD = SHARE > 0 ? SHARE : 1 };
+/* values of a panel's row that each block of a slab fetches, so that together they fetch all; none
+   with the shortest vectors */
+enum { AHEAD = PANEL * ROWS_AT_ONCE / TILES };
 /* 16 values more than a power of 2, so that points do not share their place in the cache */
 enum { STRIDE = TILES * CHANNELS + 16, SLAB = SQUARE * STRIDE };
 enum { HALF_STRIDE = TILES * HALF + 16, HALF_SLAB = SQUARE * HALF_STRIDE };

@@ -29,6 +29,7 @@ from darts_mim.nn.fused.native import SUFFIXES, bound, in_c
 
 __all__ = ["WinogradConvolution", "WinogradKernels", "Workspace"]
 
+_SIDES = (3, 5)
 _POINTS = 6
 _SQUARE = _POINTS**2
 _MULTIPLE = 32  # of which numbers of channels must be
@@ -103,8 +104,11 @@ class WinogradKernels:
         O and I change places, and kernels are turned by half a turn.
         """
         out, channels, kernel, _ = weight.shape
-        if weight.dtype is not torch.float32:
-            raise ValueError(f"a weight must be float32, got {weight.dtype}")
+        if weight.dtype is not torch.float32 or kernel not in _SIDES:
+            raise ValueError(
+                f"a weight must be float32 with a kernel of a side in {_SIDES}, got {weight.dtype} "
+                f"of the shape {tuple(weight.shape)}"
+            )
         strides, address = weight.stride(), weight.data_ptr() if self._functions else 0
         if is_turned:
             out, channels = channels, out
@@ -224,7 +228,7 @@ class WinogradConvolution:
         The size of a batch makes no difference: a forecast alone is the one among others.
         """
         side = module.kernel_size[0]
-        if side not in (3, 5) or module.kernel_size != (side, side):
+        if side not in _SIDES or module.kernel_size != (side, side):
             return False
         n_kernels = module.in_channels * module.out_channels
         if module.in_channels % _MULTIPLE or module.out_channels % _MULTIPLE:
