@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from darts_mim.nn.calls import check_call, check_shape
 from darts_mim.nn.checks import check_patch_fits, checked_integer, checked_options
 from darts_mim.nn.fused.dispatch import fast_path_of
 from darts_mim.nn.patches import fold_patches, unfold_patches
+from darts_mim.nn.recorded.kinds import forget_recordings
 from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, flags_of, unroll
 
 __all__ = ["RecurrentNetwork", "memory_paths"]
@@ -316,6 +317,12 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
             state=state,
             recompute=self.recompute,
         )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the weights; what was recorded of steps on them is of no use then."""
+        network: Self = super()._apply(fn, recurse)
+        forget_recordings(self)
+        return network
 
     def _check_state(self, state: State, b: int, height: int, width: int) -> None:
         """Refuse the state of another batch or grid."""

@@ -49,12 +49,17 @@ def can_record(network: RecurrentNetwork[Any], context: Tensor) -> bool:
     device = context.device
     if network.recompute or device.type not in RECORDERS:
         return False
-    is_watched = torch._C._len_torch_dispatch_stack() > 0 or _are_saved_elsewhere()
+    is_watched = (
+        torch._C._len_torch_dispatch_stack() > 0
+        or _are_saved_elsewhere()
+        or torch.is_anomaly_enabled()
+    )
     if is_watched or RECORDERS[device.type].queue_on(device) is None:
         return False
-    if any(
+    weights = list(network.parameters())  # none in a replica of nn.DataParallel
+    if not weights or any(
         each.dtype != torch.float32 or each.device != device or type(each) is not nn.Parameter
-        for each in network.parameters()
+        for each in weights
     ):
         return False
     own = set(network.modules()) - {network}
@@ -165,7 +170,8 @@ class RecordedUnrolling:
         if kinds.ask_for(kind):
             error = kinds.record(kind, make_plan)
             if error is not None:
-                _log_once(f"{type(error).__name__}: {error}")
+                cause = _first_of(error)
+                _log_once(f"{type(cause).__name__}: {cause}")
         return None if kind.plan is None else Run.of(kind.plan)
 
     def _key(self, state: Any, device: torch.device) -> Hashable:
@@ -177,8 +183,16 @@ class RecordedUnrolling:
             tuple(weight.requires_grad for weight in self._network.parameters()),
             (self._network.training, torch.is_grad_enabled(), _autocast_on(device)),
             torch.are_deterministic_algorithms_enabled(),
+            (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark),
             RECORDERS[device.type].queue_on(device),
         )
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """Return the error that came before others, such as that of a capture that was broken off."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _autocast_on(device: torch.device) -> torch.dtype | None:

@@ -18,7 +18,7 @@ from torch import nn
 from darts_mim.nn.fused.states import Reads
 from darts_mim.nn.recorded.plan import Plan
 
-__all__ = ["Kind", "Kinds", "kinds_of"]
+__all__ = ["Kind", "Kinds", "forget_recordings", "kinds_of"]
 
 MOST_PLANS = 4
 """Of how many kinds of unrollings a network keeps what was recorded, each with its activations."""
@@ -66,20 +66,33 @@ class Kind:
 
 
 class Kinds:
-    """The kinds of unrollings of a network."""
+    """The kinds of unrollings of a network.
+
+    Attributes
+    ----------
+    has_failed
+        Whether recording has failed in this process: memory that a device has set apart for what
+        was to be recorded may be lost, so nobody tries again.
+    """
+
+    has_failed = False
 
     def __init__(self) -> None:
         self._places: list[Any] = []
         self._kinds: OrderedDict[Hashable, Kind] = OrderedDict()
-        self._now, self._has_failed = 0, False
+        self._now = 0
 
     def look_at(self, network: nn.Module) -> None:
         """Forget what was recorded if the weights are elsewhere by now."""
         places = [(each.data_ptr(), each.shape, each.stride()) for each in network.parameters()]
         if places != self._places:
             self._places = places
-            for kind in self._kinds.values():
-                kind.plan, kind.n_seen = None, 0
+            self.forget()
+
+    def forget(self) -> None:
+        """Forget what was recorded."""
+        for kind in self._kinds.values():
+            kind.plan, kind.n_seen = None, 0
 
     def of(self, key: Hashable) -> Kind:
         """Return a kind, a new one for a new key."""
@@ -94,7 +107,7 @@ class Kinds:
     def ask_for(self, kind: Kind) -> bool:
         """Return whether a kind is to be recorded now; what was not used for long makes room."""
         is_due = kind.reads is not None and kind.n_seen > N_SEEN
-        if self._has_failed or kind.plan is not None or not is_due:
+        if self.has_failed or kind.plan is not None or not is_due:
             return False
         recorded = [each for each in self._kinds.values() if each.plan is not None]
         if len(recorded) < MOST_PLANS:
@@ -109,7 +122,7 @@ class Kinds:
         try:
             kind.plan = make_plan(kind.reads or [])
         except Exception as error:
-            self._has_failed = True
+            Kinds.has_failed = True
             return error
         return None
 
@@ -123,3 +136,10 @@ def kinds_of(network: nn.Module) -> Kinds:
     kinds = _KINDS.setdefault(network, Kinds())
     kinds.look_at(network)
     return kinds
+
+
+def forget_recordings(network: nn.Module) -> None:
+    """Forget what was recorded of a network, and give its memory back."""
+    kinds = _KINDS.get(network)
+    if kinds is not None:
+        kinds.forget()

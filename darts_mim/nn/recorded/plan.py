@@ -45,6 +45,13 @@ class Subject:
         Type of mixed precision, ``None`` without.
     trains
         Whether gradients are wanted.
+
+    Attributes
+    ----------
+    weights
+        The stand-ins.
+    device
+        Where they are.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class Subject:
         trains: bool,
     ) -> None:
         self._holder, self._step, self._unrolling_of = _Holder(network), step, unrolling_of
-        self._autocast, self._trains = autocast, trains
+        self._autocast, self.trains = autocast, trains
         self.weights = {
             f"network.{name}": weight.detach().requires_grad_(weight.requires_grad)
             for name, weight in network.named_parameters()
@@ -80,7 +87,7 @@ class Subject:
         autocast = torch.autocast(
             kind, self._autocast, enabled=self._autocast is not None, cache_enabled=False
         )
-        with torch.inference_mode(False), torch.set_grad_enabled(self._trains), autocast:
+        with torch.inference_mode(False), torch.set_grad_enabled(self.trains), autocast:
             return functional_call(self._holder, self.weights, (function, *arguments))
 
 
@@ -214,7 +221,8 @@ class Plan:
         self.last_run: Callable[[], object] = lambda: None
         sizes = (-(-weight.numel() // ALIGNED) * ALIGNED for weight in self._trained)
         *self._places, size = accumulate(sizes, initial=0)
-        with torch.inference_mode(False):
+        # to leave inference mode alone lets gradients be recorded again
+        with torch.inference_mode(False), torch.set_grad_enabled(subject.trains):
             self.zero = torch.zeros((), device=subject.device)
             self._sum = torch.zeros(size, device=subject.device)
             rooms = [None if each is None else _room_like(each) for each in leaves_of(state)]

@@ -88,8 +88,15 @@ class CudaRecorder:
         capture = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
         )
-        with torch.cuda.device(self._device), capture:
-            results = work()
+        with torch.cuda.device(self._device):
+            current = torch.cuda.current_stream(self._device)
+            try:
+                with capture:
+                    results = work()
+            except Exception:
+                # a capture that cannot be ended does not give the stream back
+                torch.cuda.set_stream(current)
+                raise
         return Recording(results, graph.replay)
 
     @staticmethod

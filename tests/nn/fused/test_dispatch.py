@@ -78,6 +78,7 @@ def test_without_a_compiler_the_plain_path_is_taken_and_said_once(monkeypatch, t
     assert torch.equal(frames, network(CLIP, 3)[0])
     (reason,) = reasons(caplog)
     assert "there is no C compiler 'no-such-compiler'; install one, or name it" in reason
+    assert caplog.records[-1].levelno == logging.WARNING  # there is something to be done
 
 
 def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):

@@ -71,10 +71,13 @@ class Rerun:
 
 
 class Refusal(Rerun):
-    """Record nothing."""
+    """Record nothing; as with CUDA graphs the error that is raised is not the one that counts."""
 
     def record(self, work):
-        raise RuntimeError("operation not permitted when stream is capturing")
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        finally:
+            raise RuntimeError("operation failed due to a previous error")
 
 
 @pytest.fixture
@@ -83,6 +86,7 @@ def _recorded(monkeypatch):
     monkeypatch.setattr(kinds, "N_SEEN", 1)
     monkeypatch.setattr(Rerun, "replays", 0)
     monkeypatch.setattr(Rerun, "recorded", 0)
+    monkeypatch.setattr(kinds.Kinds, "has_failed", False)
     monkeypatch.setattr(dispatch, "can_record", lambda *of: of[0] not in TWINS and can_record(*of))
     graphs._log_once.cache_clear()
     kinds._KINDS.clear()
@@ -654,6 +658,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_is_said_once(monkeypatch, cap
     (record,) = [each for each in caplog.records if each.name == graphs.__name__]
     assert record.levelname == "WARNING"
     assert "not recorded: RuntimeError: operation not permitted" in record.getMessage()
+    gradients_of(network_of(), clip)
     assert Rerun.recorded == 1
 
 
@@ -720,6 +725,35 @@ def test_double_precision_is_not_recorded():
     for _ in range(3):
         gradients_of(network, clip)
     assert Rerun.recorded == 0
+
+
+@recorded
+def test_a_network_that_is_searched_for_anomalies_is_not_recorded():
+    network, clip = network_of(), clip_of()
+    with torch.autograd.set_detect_anomaly(True):
+        for _ in range(3):
+            gradients_of(network, clip)
+    assert Rerun.recorded == 0
+
+
+@recorded
+def test_replicas_without_weights_of_their_own_are_not_recorded():
+    network = network_of()
+    for module in network.modules():
+        module._parameters = {}
+    assert not can_record(network, clip_of()[:, :CONTEXT])
+
+
+@recorded
+def test_a_network_that_is_moved_keeps_no_recordings():
+    network, clip = network_of(), clip_of()
+    holder = nn.ModuleList([network])
+    for _ in range(2):
+        gradients_of(network, clip)
+    (kind,) = kinds._KINDS[network]._kinds.values()
+    assert kind.plan is not None
+    holder.to("cpu")
+    assert kind.plan is None
 
 
 @recorded
@@ -817,6 +851,7 @@ def test_cuda_graphs_are_asked_for_as_pytorch_demands(monkeypatch):
         "graph_pool_handle": lambda: "pool",
         "current_stream": lambda device: Stream("the current stream"),
         "stream": lambda stream: within(stream.name),
+        "set_stream": lambda stream: calls.append(f"back to {stream.name}"),
         "device": within,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
@@ -845,6 +880,10 @@ def test_cuda_graphs_are_asked_for_as_pytorch_demands(monkeypatch):
         ("leave", "cuda:0"),
         "replay",
     ]
+    calls.clear()
+    with pytest.raises(ZeroDivisionError):
+        recorder.record(lambda: 1 / 0)
+    assert calls[-1] == f"back to {current}"
     recording._side_stream.cache_clear()
 
 
@@ -856,6 +895,7 @@ class TestOnAGPU:
     def _full_precision(self, monkeypatch):
         graphs._log_once.cache_clear()
         monkeypatch.setattr(kinds, "N_SEEN", 1)
+        monkeypatch.setattr(kinds.Kinds, "has_failed", False)
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
     @staticmethod
@@ -902,8 +942,38 @@ class TestOnAGPU:
             torch.testing.assert_close(other, first, rtol=1e-4, atol=1e-5)
         assert self.recorded_steps(network) == [STEPS]
 
+    def test_what_cannot_be_captured_leaves_the_device_in_order(self):
+        device = torch.device("cuda", torch.cuda.current_device())
+        before = torch.cuda.current_stream()
+        with pytest.raises(RuntimeError):
+            recording.CudaRecorder(device).record(
+                lambda: [torch.full((), torch.ones((), device=device).item())]
+            )
+        assert torch.cuda.current_stream() == before
+        assert torch.ones(3, device=device).sum().item() == 3
+        network, clip = network_of(dropout=nn.Dropout(0.2)).cuda(), clip_of().cuda()
+        assert all(each.isfinite().all() for each in gradients_of(network, clip))
+
+    def test_mixed_precision_agrees(self):
+        network = network_of().cuda()
+        twin = copy.deepcopy(network)
+        twin.fused = False
+        for seed in range(4):
+            clip = clip_of(seed=seed).cuda()
+            with torch.autocast("cuda", torch.bfloat16):
+                got, expected = (gradients_of(each, clip) for each in (network, twin))
+            for one, other in zip(got, expected, strict=True):
+                assert float((one - other).norm()) < 0.1 * float(other.norm())
+            with torch.no_grad():  # weights that are cast anew in each replay
+                for pair in zip(network.parameters(), twin.parameters(), strict=True):
+                    for weight in pair:
+                        weight.mul_(0.9)
+        assert self.recorded_steps(network) == [STEPS]
+
     def test_memory_is_given_back(self):
         network, clip = network_of().cuda(), clip_of().cuda()
+        loss_of(network, clip).backward()  # what libraries set up once stays
+        network.zero_grad()
         before = torch.cuda.memory_allocated()
         for _ in range(3):
             loss_of(network, clip).backward()
