@@ -13,7 +13,7 @@ PYTEST_FLAGS ?= -n auto --maxprocesses 4 --dist worksteal
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test docs lint types format check clean constraints
+.PHONY: help setup demo test test-slow docs lint types format check clean constraints
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## train on bouncing digits and forecast them, in minutes
 	$(BIN)/python examples/bouncing_digits.py
 
-test: $(STAMP)  ## run the tests and the examples in the docstrings
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+test: $(STAMP)  ## run the quick tests and the examples in the docstrings
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not slow"
+
+test-slow: $(STAMP)  ## run the slow tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) -m slow
 
 docs: $(STAMP)  ## build the site into site/, running its examples
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -47,7 +50,7 @@ format: $(STAMP)  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check: lint types docs test  ## all of the above
+check: lint types docs test-slow test  ## all of the above
 
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist site .cache .mypy_cache .pytest_cache .ruff_cache

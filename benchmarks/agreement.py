@@ -41,9 +41,9 @@ class Results(NamedTuple):
     gradients: Tensor
 
 
-def results_of(network: MIMNetwork, clip: Tensor, fused: bool, precision: str) -> Results:
+def results_of(network: MIMNetwork, clip: Tensor, fast_path: bool, precision: str) -> Results:
     """Return predictions of a clip (B, T, C, H, W), and the gradients of their squared error."""
-    network.fused = fused
+    network.fast_path = fast_path
     network.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         check_fast_path(network, clip[:, :CONTEXT], CONTEXT + HORIZON - 1)
@@ -64,8 +64,8 @@ def distances(seed: int, precisions: list[str], batch: int) -> dict[str, dict[st
     exact = results_of(copy.deepcopy(network).double(), clip.double(), False, "float64")
     found: dict[str, dict[str, list[float]]] = {}
     for precision in precisions:
-        for name, fused in (("plain", False), ("fast", True)):
-            results = results_of(network, clip, fused, precision)
+        for name, fast_path in (("plain", False), ("fast", True)):
+            results = results_of(network, clip, fast_path, precision)
             found.setdefault(precision, {})[name] = [
                 float((got - wanted).norm() / wanted.norm())
                 for got, wanted in zip(results, exact, strict=True)

@@ -43,5 +43,5 @@ __all__ = [
 
 def check_fast_path(network: MIMNetwork, context: Tensor, n_steps: int) -> None:
     """Refuse to measure the plain path as the fast one; the log says why it was not taken."""
-    if network.fused and fast_path_of(network, context, n_steps) is None:
+    if network.fast_path and fast_path_of(network, context, n_steps) is None:
         raise RuntimeError("the fast path cannot run here, and so cannot be measured")

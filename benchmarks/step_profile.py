@@ -51,10 +51,10 @@ def show_convolutions() -> None:
         setattr(WinogradKernels, name, shown)
 
 
-def training_step(fused: bool, precision: str) -> Callable[[], None]:
+def training_step(fast_path: bool, precision: str) -> Callable[[], None]:
     """Return a step of the paper's network on eight clips of 64x64."""
     torch.manual_seed(0)
-    network = MIMNetwork(1, patch_size=4, fused=fused)
+    network = MIMNetwork(1, patch_size=4, fast_path=fast_path)
     optimizer = torch.optim.Adam(network.parameters())
     clip = torch.rand(8, 20, 1, 64, 64)
 
@@ -88,8 +88,8 @@ def main() -> None:
     rows: dict[str, Any] = {}
     for precision in arguments.precisions:
         steps = {
-            name: training_step(fused, precision)
-            for name, fused in (("plain", False), ("fast", True))
+            name: training_step(fast_path, precision)
+            for name, fast_path in (("plain", False), ("fast", True))
         }
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
         for number in range(arguments.rounds + 1):

@@ -18,9 +18,9 @@ Variant: TypeAlias = Literal["plain", "fast", "recompute"]
 Measured: TypeAlias = Literal["training step", "rollout"]
 
 VARIANTS: dict[Variant, dict[str, Any]] = {
-    "plain": {"fused": False},
-    "fast": {"fused": True},
-    "recompute": {"fused": True, "recompute": True},
+    "plain": {"fast_path": False},
+    "fast": {"fast_path": True},
+    "recompute": {"fast_path": True, "recompute": True},
 }
 COMPARED: tuple[Variant, Variant] = ("plain", "fast")
 MEASURED: tuple[Measured, Measured] = ("training step", "rollout")

@@ -2,7 +2,8 @@
 
 from darts_mim.backtesting import stream_backtest
 from darts_mim.grid import Grid
-from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_rmse, frame_ssim
+from darts_mim.metrics.frames import frame_mae, frame_mse, frame_psnr, frame_rmse, frame_ssim
+from darts_mim.metrics.protocols import protocol
 from darts_mim.models import (
     ConvLSTMModel,
     MIMModel,
@@ -11,9 +12,8 @@ from darts_mim.models import (
     STResNetModel,
 )
 from darts_mim.nn.sampling import ScheduledSampling
-from darts_mim.protocols import protocol
-from darts_mim.scaler import GridScaler
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
+from darts_mim.transforms import GridScaler
 
 __all__ = [
     "ConvLSTMModel",

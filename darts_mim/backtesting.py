@@ -25,7 +25,7 @@ from darts.utils.historical_forecasts.utils import _general_checks_start
 from darts.utils.ts_utils import series2seq
 from numpy.typing import NDArray
 
-from darts_mim.nn.checks import checked_integer
+from darts_mim.checks import checked_integer
 
 __all__ = ["stream_backtest"]
 

@@ -265,7 +265,7 @@ def _observed_patches(mask: Tensor, network: nn.Module) -> Tensor:
 def _recording(network: nn.Module, mask: Tensor | None, threshold: float) -> Iterator[_Recorder]:
     """Watch a network while it runs, on the plain path, and leave it as it was."""
     network = cast(RecurrentNetwork[Any], network)
-    fused, network.fused = network.fused, False
+    fast_path, network.fast_path = network.fast_path, False
     recorder = _Recorder(network, mask, threshold)
     first = recorder.cells[0]
     handles = [
@@ -280,6 +280,6 @@ def _recording(network: nn.Module, mask: Tensor | None, threshold: float) -> Ite
     try:
         yield recorder
     finally:
-        network.fused = fused
+        network.fast_path = fast_path
         for handle in handles:
             handle.remove()

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from darts_mim.grid_checks import (
+from darts_mim.checks import (
     checked_attributes,
     checked_coordinates,
+    checked_integer,
     checked_mask,
     checked_names,
-    checked_size,
     counted,
     unpacked_mask,
 )
@@ -118,9 +118,9 @@ class Grid:
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         shape = (
-            checked_size("channels", channels),
-            checked_size("height", height),
-            checked_size("width", width),
+            checked_integer("channels", channels),
+            checked_integer("height", height),
+            checked_integer("width", width),
         )
         held = {
             **dict(zip(("channels", "height", "width"), shape, strict=True)),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from darts_mim.grid_checks import checked_attributes
+from darts_mim.checks import checked_attributes
 
 
 def time_zone(times: Any) -> str | None:

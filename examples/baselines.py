@@ -8,7 +8,7 @@ import pandas as pd
 from darts import TimeSeries
 from darts.models import GlobalNaiveSeasonal, NLinearModel
 from darts.models.forecasting.forecasting_model import GlobalForecastingModel
-from darts_mim.protocols import Protocol
+from darts_mim.metrics.protocols import Protocol
 
 
 def persistence(horizon: int) -> GlobalForecastingModel:

@@ -231,7 +231,7 @@ for name, model in models.items():
     print(f"{name}: {size:,} parameters")
 
 # %%
-from darts_mim.protocols import protocol
+from darts_mim.metrics.protocols import protocol
 
 from baselines import persistence, score
 from records import report

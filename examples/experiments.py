@@ -20,9 +20,9 @@ import pandas as pd
 import torch
 from darts import TimeSeries
 from darts.models.forecasting.forecasting_model import GlobalForecastingModel
+from darts_mim.metrics.protocols import Protocol
 from darts_mim.models.base import GridForecastingModel
 from darts_mim.plotting import plot_horizon_error, save_figure
-from darts_mim.protocols import Protocol
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from common import LossLog, Run, in_words, one_cycle, option_name, show

@@ -234,7 +234,7 @@ def test_a_constant_is_told_from_what_grows() -> None:
 
 def test_calls_are_of_functions_that_do_nothing() -> None:
     torch.manual_seed(0)
-    network = MIMNetwork(1, (32, 32), patch_size=4, fused=True)
+    network = MIMNetwork(1, (32, 32), patch_size=4, fast_path=True)
     clip = torch.rand(1, 2, 1, 64, 64)
     expected, _ = network(clip, 2)
     with idle_kernels():

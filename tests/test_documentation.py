@@ -110,11 +110,11 @@ PUBLIC = [
     "darts_mim.adapters",
     "darts_mim.datasets",
     "darts_mim.diagnostics",
-    "darts_mim.metrics",
+    "darts_mim.metrics.frames",
     "darts_mim.nn",
     "darts_mim.plotting",
     "darts_mim.presets",
-    "darts_mim.protocols",
+    "darts_mim.metrics.protocols",
 ]
 
 

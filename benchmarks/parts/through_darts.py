@@ -52,7 +52,7 @@ def make_model(workload: Workload, max_steps: int, **trainer: Any) -> Any:
         hidden_channels=workload.hidden_channels,
         kernel_size=workload.kernel_size,
         patch_size=setting.patch_size,
-        fused=True,  # as the bare network
+        fast_path=True,  # as the bare network
         batch_size=setting.batch,
         n_epochs=-1,
         random_state=0,

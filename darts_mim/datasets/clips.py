@@ -14,8 +14,8 @@ from darts import TimeSeries
 from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
+from darts_mim.checks import checked_integer
 from darts_mim.grid import Grid
-from darts_mim.grid_checks import checked_size
 from darts_mim.series import frames_to_series
 
 
@@ -148,8 +148,8 @@ class ClipTrainingDataset(TorchTrainingDataset):
         grid: Grid | None = None,
     ) -> None:
         super().__init__()
-        self.input_chunk_length = checked_size("input_chunk_length", input_chunk_length)
-        self.output_chunk_length = checked_size("output_chunk_length", output_chunk_length)
+        self.input_chunk_length = checked_integer("input_chunk_length", input_chunk_length)
+        self.output_chunk_length = checked_integer("output_chunk_length", output_chunk_length)
         self.output_chunk_shift = _checked_shift(output_chunk_shift)
         if len(clips) == 0:
             raise ValueError("`clips` must hold at least one clip, got none; pass more clips")
@@ -215,4 +215,4 @@ def _grid_of(clip: npt.NDArray[Any]) -> Grid:
 
 def _checked_shift(shift: int) -> int:
     """Return a number of frames, an integer of at least 0."""
-    return checked_size("output_chunk_shift", shift) if shift != 0 else 0
+    return checked_integer("output_chunk_shift", shift) if shift != 0 else 0

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from darts_mim.adapters.flow import from_flow
 from darts_mim.adapters.flow.files import FirstSlot, read_hdf5, slot_times
 from darts_mim.adapters.flow.timeline import in_order, take, without_doubles, without_zero_frames
-from darts_mim.grid_checks import counted
+from darts_mim.checks import counted
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from darts import TimeSeries
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from darts_mim.grid_checks import checked_size, counted
-from darts_mim.scaler import GridScaler
+from darts_mim.checks import checked_integer, counted
+from darts_mim.transforms import GridScaler
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class FlowData(NamedTuple):
         >>> [one.start_time() for one in data.test_with_history(4)]
         [2]
         """
-        checked_size("length", length)
+        checked_integer("length", length)
         ends: dict[Any, TimeSeries] = {}
         for one in self.train:
             last: Any = one.end_time()  # a date or a number, which pandas' stubs cannot tell
@@ -148,7 +148,7 @@ def split_last_days(
     series: Sequence[TimeSeries], days: int, min_length: int
 ) -> tuple[list[TimeSeries], list[TimeSeries]]:
     """Divide stretches before the last days of the calendar, and cut the one that goes across."""
-    checked_size("test_days", days)
+    checked_integer("test_days", days)
     last: Any = max(one.end_time() for one in series)  # a date: pandas' stubs cannot tell
     cut = last.normalize() - pd.Timedelta(days=days - 1)
     train: list[TimeSeries] = []

@@ -17,9 +17,9 @@ from darts import TimeSeries
 
 from darts_mim.adapters.video import read_video
 from darts_mim.adapters.video.pixels import checked_frame_size
+from darts_mim.checks import counted
 from darts_mim.datasets.kth_list import KTHRange, KTHSplit, kth_ranges
 from darts_mim.grid import grid_of
-from darts_mim.grid_checks import counted
 from darts_mim.series import frames_to_series, series_to_frames
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
+from darts_mim.checks import checked_integer
 from darts_mim.datasets.choices import checked_choices
 from darts_mim.datasets.windows import window_starts
-from darts_mim.grid_checks import checked_size
 
 KTHSplit: TypeAlias = Literal["train", "test", "all"]
 KTHAction: TypeAlias = Literal[
@@ -173,7 +173,7 @@ def kth_windows(
     >>> len(kth_windows(30, strides, "test"))
     5737
     """
-    checked_size("length", length)
+    checked_integer("length", length)
     ranges = kth_ranges(split, actions=actions, people=people)
     steps = _checked_strides(stride, {each.action for each in ranges})
     return [
@@ -213,4 +213,4 @@ def _checked_strides(stride: int | Mapping[str, int], actions: set[str]) -> Mapp
     steps = stride if isinstance(stride, Mapping) else dict.fromkeys(actions, stride)
     if lacking := sorted(actions - set(steps)):
         raise ValueError(f"`stride` must have a number for each action, got none for {lacking}")
-    return {action: checked_size(f"stride[{action!r}]", steps[action]) for action in actions}
+    return {action: checked_integer(f"stride[{action!r}]", steps[action]) for action in actions}

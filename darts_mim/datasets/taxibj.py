@@ -15,6 +15,7 @@ import pandas as pd
 from darts import TimeSeries
 
 from darts_mim.adapters.flow.files import read_hdf5, slot_times
+from darts_mim.checks import checked_integer
 from darts_mim.datasets.choices import checked_choices
 from darts_mim.datasets.downloads import RemoteFile, check_file, find_file
 from darts_mim.datasets.flow_covariates import (
@@ -28,7 +29,6 @@ from darts_mim.datasets.flow_covariates import (
 )
 from darts_mim.datasets.flow_files import YearFiles, as_published, read_years
 from darts_mim.datasets.flow_sets import FlowData, split_last_days
-from darts_mim.grid_checks import checked_size
 
 # The checksums are those of `md5sum.txt`, which comes with the data. Their makers offer them on
 # OneDrive and BaiduYun, where no program can fetch them.
@@ -147,7 +147,7 @@ def load_taxibj(
     ...     data.train, future_covariates=[data.covariates] * len(data.train)
     ... )
     """
-    checked_size("min_length", min_length)
+    checked_integer("min_length", min_length)
     folder = Path(root)
     chosen = checked_choices("years", years, FLOW_FILES)
     files = [_checked(FLOW_FILES[year], folder, verify) for year in chosen]

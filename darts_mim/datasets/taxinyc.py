@@ -15,6 +15,7 @@ import pandas as pd
 from darts import TimeSeries
 
 from darts_mim.adapters.flow import read_flow
+from darts_mim.checks import checked_integer
 from darts_mim.datasets.choices import checked_choices
 from darts_mim.datasets.flow_covariates import (
     check_there,
@@ -30,7 +31,6 @@ from darts_mim.datasets.flow_files import (
     read_years,
 )
 from darts_mim.datasets.flow_sets import FlowData, split_last_days
-from darts_mim.grid_checks import checked_size
 
 City: TypeAlias = Literal["NYTaxi", "NYBike"]
 
@@ -135,7 +135,7 @@ def load_taxinyc(
     --------
     >>> data = load_taxinyc("data/taxinyc", years=[2010], min_length=8)  # doctest: +SKIP
     """
-    checked_size("min_length", min_length)
+    checked_integer("min_length", min_length)
     folder = Path(root)
     files = [_year_file(year, folder) for year in checked_choices("years", years, _YEARS)]
     series = read_years(files, _KIND, min_length)

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from darts import TimeSeries
 
+from darts_mim.checks import checked_integer
 from darts_mim.datasets.clips import IndexedClips
 from darts_mim.grid import Grid, grid_of
-from darts_mim.grid_checks import checked_size
 from darts_mim.series import series_to_frames
 
 
@@ -75,7 +75,7 @@ class SeriesWindows(IndexedClips):
         *,
         windows: Iterable[tuple[int, int]] | None = None,
     ) -> None:
-        self.length = checked_size("length", length)
+        self.length = checked_integer("length", length)
         self.series = _checked_series(series)
         self._frames = [series_to_frames(one) for one in self.series]
         if windows is None:
@@ -169,7 +169,7 @@ def _all_windows(
             f"`stride` must be one number or one for each of {len(lengths)} series, got "
             f"{len(strides)}; pass for example stride=1"
         )
-    steps = [checked_size("stride", one) for one in strides]
+    steps = [checked_integer("stride", one) for one in strides]
     return [
         (k, start)
         for k, (frames, step) in enumerate(zip(lengths, steps, strict=True))

@@ -17,6 +17,7 @@ from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
 
+from darts_mim.checks import checked_integer
 from darts_mim.grid import METADATA_KEY, Grid
 from darts_mim.models.checks import (
     check_options,
@@ -37,7 +38,6 @@ from darts_mim.models.likelihoods import check_normalisation, check_priors, chec
 from darts_mim.models.memory import enough_memory
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.models.saving import SavedGridModel
-from darts_mim.nn.checks import checked_integer
 
 if TYPE_CHECKING:
     from darts_mim.models.summary import ModelSummary

@@ -10,8 +10,8 @@ from darts import TimeSeries
 from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
 from numpy.typing import NDArray
 
+from darts_mim.checks import checked_integer
 from darts_mim.grid import Grid
-from darts_mim.nn.checks import checked_integer
 from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = [

@@ -31,7 +31,7 @@ class ConvLSTMModel(RecurrentGridModel):
         Channels of each layer from the bottom to the top, at least one layer.
     kernel_size, patch_size, layer_norm, forget_bias
         As for ``MIMModel``.
-    dropout, scheduled_sampling, recompute, fused, use_static_covariates, grid
+    dropout, scheduled_sampling, recompute, fast_path, use_static_covariates, grid
         As for ``MIMModel``.
     **kwargs
         Everything else that Darts' torch models take, as for ``MIMModel``.

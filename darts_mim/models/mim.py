@@ -88,7 +88,7 @@ class MIMModel(RecurrentGridModel):
         Whether training computes the activations of a time step again in the backward pass, rather
         than to store those of all steps. The loss and the weights are the same; a step takes a
         fraction of the memory and about a third more operations (``summary`` says how many).
-    fused
+    fast_path
         Whether to take the fast path: the same network with fewer passes over the tensors and, on
         a CPU, fewer products in its convolutions, in kernels that are compiled once on the machine
         they run on. ``None`` takes it wherever it is
@@ -162,7 +162,7 @@ class MIMModel(RecurrentGridModel):
         dropout: float = 0.0,
         scheduled_sampling: ScheduledSampling | None = None,
         recompute: bool = False,
-        fused: bool | None = None,
+        fast_path: bool | None = None,
         use_static_covariates: bool = True,
         grid: Grid | None = None,
         **kwargs: Any,
@@ -179,7 +179,7 @@ class MIMModel(RecurrentGridModel):
             dropout=dropout,
             scheduled_sampling=scheduled_sampling,
             recompute=recompute,
-            fused=fused,
+            fast_path=fast_path,
             use_static_covariates=use_static_covariates,
             grid=grid,
         )

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from darts_mim.checks import checked_integer
 from darts_mim.models.covariates import collect_inputs
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.nn.checks import checked_integer
 from darts_mim.nn.recurrent import RecurrentNetwork
 
 __all__ = ["export_onnx"]

@@ -40,7 +40,7 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
         Whether each convolution's output is layer-normalised; other than in ``MIMModel`` not by
         default. The paper has no normalisation, and with it the gradients of this network explode
         over twenty frames.
-    dropout, scheduled_sampling, recompute, fused, use_static_covariates, grid
+    dropout, scheduled_sampling, recompute, fast_path, use_static_covariates, grid
         As for ``MIMModel``.
     **kwargs
         Everything else that Darts' torch models take, as for ``MIMModel``.
@@ -94,7 +94,7 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
         dropout: float = 0.0,
         scheduled_sampling: ScheduledSampling | None = None,
         recompute: bool = False,
-        fused: bool | None = None,
+        fast_path: bool | None = None,
         use_static_covariates: bool = True,
         grid: Grid | None = None,
         **kwargs: Any,
@@ -111,7 +111,7 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
             dropout=dropout,
             scheduled_sampling=scheduled_sampling,
             recompute=recompute,
-            fused=fused,
+            fast_path=fast_path,
             use_static_covariates=use_static_covariates,
             grid=grid,
         )

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.torch import MonteCarloDropout
 
+from darts_mim.checks import checked_number
 from darts_mim.grid import Grid
 from darts_mim.models.base import GridForecastingModel
 from darts_mim.models.checks import checked_sampling
 from darts_mim.models.covariates import InputLayout
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.nn.checks import check_patch_fits, checked_number, checked_options
+from darts_mim.nn.checks import check_patch_fits, checked_options
 from darts_mim.nn.recurrent import RecurrentNetwork
 from darts_mim.nn.sampling import ScheduledSampling
 
@@ -69,7 +70,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
     ----------
     input_chunk_length, output_chunk_length, output_chunk_shift
         As for ``MIMModel``.
-    hidden_channels, kernel_size, patch_size, layer_norm, forget_bias, recompute, fused
+    hidden_channels, kernel_size, patch_size, layer_norm, forget_bias, recompute, fast_path
         Options that all recurrent networks have, as for ``MIMModel``.
     dropout, scheduled_sampling, use_static_covariates, grid
         As for ``MIMModel``.
@@ -93,7 +94,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
         dropout: float = 0.0,
         scheduled_sampling: ScheduledSampling | None = None,
         recompute: bool = False,
-        fused: bool | None = None,
+        fast_path: bool | None = None,
         use_static_covariates: bool = True,
         grid: Grid | None = None,
         **kwargs: Any,
@@ -108,7 +109,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
                 layer_norm=layer_norm,
                 forget_bias=forget_bias,
                 recompute=recompute,
-                fused=fused,
+                fast_path=fast_path,
                 least_layers=self.module_type.network_type.least_layers,
             )
         )

@@ -126,7 +126,13 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
     @property
     def _ckpt_skipped_params(self) -> list[str]:
         """Options that may differ between a model and the weights it loads."""
-        return [*super()._ckpt_skipped_params, "fused", "grid", "recompute", "scheduled_sampling"]
+        return [
+            *super()._ckpt_skipped_params,
+            "fast_path",
+            "grid",
+            "recompute",
+            "scheduled_sampling",
+        ]
 
     def _check_ckpt_parameters(self, tfm_save: SavedGridModel) -> None:
         """Check the options of a model whose weights are loaded, and settle the grid.

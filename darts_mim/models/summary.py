@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from darts_mim.checks import checked_integer, counted
 from darts_mim.grid import Grid
-from darts_mim.grid_checks import counted
 from darts_mim.models.advice import Change, changes
 from darts_mim.models.capacity import capacity_of
 from darts_mim.models.costs import Setting, forecast_flops
 from darts_mim.models.plans import costs_of, without_values
 from darts_mim.models.units import in_bytes, in_flop
-from darts_mim.nn.checks import checked_integer
 
 if TYPE_CHECKING:
     from darts_mim.models.module import GridForecastingModule

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from darts_mim.nn.checks import checked_integer
+from darts_mim.checks import checked_integer
 from darts_mim.nn.unrolling import FedFrame, Inputs
 
 __all__ = ["NetworkSizes", "check_call", "check_shape"]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from numbers import Integral, Real
 from typing import Any, TypedDict
+
+from darts_mim.checks import checked_flag, checked_integer, checked_number
 
 __all__ = [
     "NetworkOptions",
     "Units",
     "check_patch_fits",
-    "checked_flag",
-    "checked_integer",
     "checked_kernel_size",
-    "checked_number",
     "checked_options",
     "checked_st_resnet_options",
     "checked_units",
@@ -30,7 +27,7 @@ class NetworkOptions(TypedDict):
     layer_norm: bool
     forget_bias: float
     recompute: bool
-    fused: bool | None
+    fast_path: bool | None
 
 
 class Units(TypedDict):
@@ -48,7 +45,7 @@ def checked_options(
     layer_norm: Any,
     forget_bias: Any,
     recompute: Any,
-    fused: Any,
+    fast_path: Any,
     least_layers: int,
 ) -> NetworkOptions:
     """Check the options of a ``RecurrentNetwork`` and return them as plain Python values.
@@ -79,7 +76,7 @@ def checked_options(
         layer_norm=checked_flag("layer_norm", layer_norm),
         forget_bias=checked_number("forget_bias", forget_bias),
         recompute=checked_flag("recompute", recompute),
-        fused=None if fused is None else checked_flag("fused", fused),
+        fast_path=None if fast_path is None else checked_flag("fast_path", fast_path),
     )
 
 
@@ -159,57 +156,3 @@ def check_patch_fits(patch_size: int, height: int, width: int) -> None:
             f"`patch_size={patch_size}` is larger than the {height}x{width} grid; use at most "
             f"{min(height, width)}"
         )
-
-
-def checked_integer(name: str, value: Any, least: int = 1) -> int:
-    """Return an integer of any kind as a plain one.
-
-    Raises
-    ------
-    TypeError
-        If it is no integer.
-    ValueError
-        If it is less than ``least``.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(
-            f"`{name}` must be an integer of at least {least}, got {value!r} of type "
-            f"{type(value).__name__}; give a whole number"
-        )
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, got {value}; give a larger number")
-    return int(value)
-
-
-def checked_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    """Return a finite number of any kind as a plain one.
-
-    Raises
-    ------
-    TypeError
-        If it is no number.
-    ValueError
-        If it is not finite, or not within ``low`` and ``high``.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(
-            f"`{name}` must be a number, got {value!r} of type {type(value).__name__}; give a float"
-        )
-    number = float(value)
-    if not (math.isfinite(number) and low <= number <= high):
-        raise ValueError(f"`{name}` must be finite and in [{low:g}, {high:g}], got {number}")
-    return number
-
-
-def checked_flag(name: str, value: Any) -> bool:
-    """Return a truth value of any kind as a plain one.
-
-    Raises
-    ------
-    TypeError
-        If it is none.
-    """
-    # NumPy's booleans, too, equal Python's; numbers other than 0 and 1 do not
-    if isinstance(value, str) or value not in (True, False):
-        raise TypeError(f"`{name}` must be True or False, got {value!r}")
-    return bool(value)

@@ -13,8 +13,9 @@ from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar
 import torch
 from torch import Tensor, nn
 
+from darts_mim.checks import checked_integer
 from darts_mim.nn.calls import check_call, check_shape
-from darts_mim.nn.checks import check_patch_fits, checked_integer, checked_options
+from darts_mim.nn.checks import check_patch_fits, checked_options
 from darts_mim.nn.fused.dispatch import fast_path_of
 from darts_mim.nn.patches import fold_patches, unfold_patches
 from darts_mim.nn.recorded.kinds import forget_recordings
@@ -80,7 +81,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
     recompute
         Whether to compute the activations of a step again in the backward pass, rather than to
         store those of all steps. Outputs and gradients are the same.
-    fused
+    fast_path
         Whether to take the fast path, on which normalisation and gates are one pass over the
         tensors: ``None`` wherever it is known to be right and faster, ``True`` wherever it can run,
         ``False`` never. Outputs and gradients are the same but for rounding. On a GPU ``True`` also
@@ -121,7 +122,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         reads_observed: bool = False,
         dropout: nn.Module | None = None,
         recompute: bool = False,
-        fused: bool | None = None,
+        fast_path: bool | None = None,
     ) -> None:
         super().__init__()
         options = checked_options(
@@ -132,7 +133,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
             layer_norm=layer_norm,
             forget_bias=forget_bias,
             recompute=recompute,
-            fused=fused,
+            fast_path=fast_path,
         )
         self.in_channels = checked_integer("in_channels", in_channels)
         self.hidden_channels = options["hidden_channels"]
@@ -144,7 +145,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         self.scalar_channels = checked_integer("scalar_channels", scalar_channels, least=0)
         self.reads_observed = reads_observed
         self.dropout = dropout
-        self.recompute, self.fused = options["recompute"], options["fused"]
+        self.recompute, self.fast_path = options["recompute"], options["fast_path"]
         self.cell_options = CellOptions(
             kernel_size=options["kernel_size"],
             layer_norm=options["layer_norm"],

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from darts_mim.nn.checks import checked_integer, checked_number
+from darts_mim.checks import checked_integer, checked_number
 from darts_mim.nn.seeding import keyed_generator
 
 __all__ = ["Schedule", "ScheduledSampling"]

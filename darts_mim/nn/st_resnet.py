@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from darts_mim.checks import checked_integer
 from darts_mim.nn.calls import check_call
-from darts_mim.nn.checks import checked_integer, checked_st_resnet_options
+from darts_mim.nn.checks import checked_st_resnet_options
 from darts_mim.nn.history import FrameHistory
 from darts_mim.nn.lags import Lags
 from darts_mim.nn.residual import ExternalBranch, ResidualBranch

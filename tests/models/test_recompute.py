@@ -38,13 +38,13 @@ def make_holed() -> tuple[TimeSeries, TimeSeries, TimeSeries]:
 def test_training_comes_to_the_same_weights(name: str) -> None:
     series, past, future = make_holed()
     plain, recomputed = (
-        make_model(**OPTIONS[name], recompute=recompute, fused=False).fit(
+        make_model(**OPTIONS[name], recompute=recompute, fast_path=False).fit(
             series, past_covariates=past, future_covariates=future
         )
         for recompute in (False, True)
     )
     assert recomputed.model.network.recompute
-    assert not torch.equal(weights(plain), weights(make_model(fused=False).fit(series)))
+    assert not torch.equal(weights(plain), weights(make_model(fast_path=False).fit(series)))
     assert torch.equal(weights(plain), weights(recomputed))
 
 

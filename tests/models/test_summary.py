@@ -145,7 +145,7 @@ def test_batches_and_precision_scale_the_memory(summarised: ModelSummary) -> Non
     assert larger.activations_bytes == pytest.approx(2 * summarised.activations_bytes, rel=0.05)
     double = make_model().summary(make_series().astype(np.float64))
     assert double.precision == "64-true"
-    plain = make_model(fused=False).summary(GRID)  # the fast path is for single precision
+    plain = make_model(fast_path=False).summary(GRID)  # the fast path is for single precision
     assert double.step_bytes == pytest.approx(2 * plain.step_bytes, rel=0.01)
     mixed = make_model(trainer={"precision": "bf16-mixed"}).summary(make_series(), batch_size=64)
     single = make_model().summary(make_series(), batch_size=64)

@@ -14,7 +14,7 @@ def test_operations_are_those_of_torch_s_own_counter() -> None:
         loss: Tensor = network(torch.rand(3, 2, 2, 5, 6), horizon=2)[0].sum()
         return loss
 
-    network = MIMNetwork(2, (4, 3), kernel_size=3, patch_size=2, fused=False)
+    network = MIMNetwork(2, (4, 3), kernel_size=3, patch_size=2, fast_path=False)
     with FlopCounterMode(display=False) as counter:
         step(network).backward()
     with metered() as meter:
@@ -80,14 +80,16 @@ def test_shared_parameters_stay_shared() -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("fused", [True, False])
-def test_memory_is_what_torch_allocates(fused: bool, recompute: bool, autocast: bool) -> None:
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_memory_is_what_torch_allocates(fast_path: bool, recompute: bool, autocast: bool) -> None:
     def step(network: nn.Module) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             loss = network(torch.rand(9, 3, 2, 32, 26), horizon=3)[0].sum()
         loss.backward()
 
-    network = MIMNetwork(2, (5, 4), kernel_size=3, patch_size=2, recompute=recompute, fused=fused)
+    network = MIMNetwork(
+        2, (5, 4), kernel_size=3, patch_size=2, recompute=recompute, fast_path=fast_path
+    )
     step(network)  # what the first one does besides
     network.zero_grad()
     with torch.profiler.profile(profile_memory=True) as profiler:

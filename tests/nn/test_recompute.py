@@ -103,7 +103,7 @@ def test_outputs_gradients_and_random_state_are_those_of_the_plain_network(name:
 
 @pytest.mark.parametrize("name", ["both units", "dropout"])
 def test_autocast_is_that_of_the_forward_pass(name: str) -> None:
-    case = CASES[name]._replace(network={**CASES[name].network, "fused": False})
+    case = CASES[name]._replace(network={**CASES[name].network, "fast_path": False})
     plain, recomputed = (train(case, recompute, autocast=True) for recompute in (False, True))
     for key, value in plain.items():
         assert torch.equal(value, recomputed[key]), key

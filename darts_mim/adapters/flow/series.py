@@ -29,8 +29,8 @@ from darts_mim.adapters.flow.timeline import (
     without_doubles,
     without_zero_frames,
 )
+from darts_mim.checks import checked_integer
 from darts_mim.grid import grid_of
-from darts_mim.grid_checks import checked_size
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
 from darts_mim.time_zones import time_zone, with_time_zone
 from darts_mim.times import Frequency, TimeIndex, checked_times
@@ -135,7 +135,7 @@ def from_flow(
     """
     checked_choice("gaps", gaps, Gaps)
     checked_choice("duplicates", duplicates, Duplicates)
-    least = checked_size("min_length", min_length)
+    least = checked_integer("min_length", min_length)
     _check_max_gap(max_gap, gaps)
     whole = frames_to_series(
         frames,
@@ -237,7 +237,7 @@ def to_flow(
 def _check_max_gap(max_gap: int | None, gaps: Gaps) -> None:
     if max_gap is None:
         return
-    checked_size("max_gap", max_gap)
+    checked_integer("max_gap", max_gap)
     if gaps in ("raise", "split"):
         raise ValueError(
             f"`max_gap={max_gap}` says which gaps are filled, but gaps={gaps!r} fills none; pass "

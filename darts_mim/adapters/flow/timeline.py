@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darts_mim.grid_checks import counted
+from darts_mim.checks import counted
 
 logger = logging.getLogger(__name__)
 

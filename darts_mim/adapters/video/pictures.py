@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from darts_mim.adapters.video.rates import checked_rate
 from darts_mim.adapters.video.series import CHANNELS, RATE
+from darts_mim.checks import checked_integer
 from darts_mim.grid import Grid, grid_of
-from darts_mim.grid_checks import checked_size
 from darts_mim.series import series_to_frames
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def make_pictures(series: TimeSeries, drawing: Drawing) -> Iterator[NDArray[np.u
         )
     if len(series) == 0:
         raise ValueError("`series` must hold at least one frame, got none")
-    checked_size("scale", drawing.scale)
+    checked_integer("scale", drawing.scale)
     channels = _checked_channels(grid_of(series), drawing)
     palette = None if drawing.cmap is None else _palette(drawing.cmap)
     return _draw(series, drawing, channels, _checked_range(drawing), palette)

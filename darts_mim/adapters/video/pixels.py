@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
-from darts_mim.grid_checks import checked_size
+from darts_mim.checks import checked_integer
 
 _MOST_BITS = 16
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
@@ -34,7 +34,7 @@ def checked_frame_size(size: Any) -> tuple[int, int] | None:
             f"`size` must be (height, width) or one integer for a square, got {size!r}; pass for "
             "example (48, 64)"
         )
-    return checked_size("size[0]", size[0]), checked_size("size[1]", size[1])
+    return checked_integer("size[0]", size[0]), checked_integer("size[1]", size[1])
 
 
 def checked_float_type(dtype: DTypeLike) -> np.dtype[Any]:

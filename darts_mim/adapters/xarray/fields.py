@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from darts_mim.adapters.xarray.axes import Axes, check_dims, described
 from darts_mim.adapters.xarray.frames import Field
 from darts_mim.adapters.xarray.layout import RESERVED, linked_names
-from darts_mim.grid_checks import counted
+from darts_mim.checks import counted
 
 logger = logging.getLogger(__name__)
 

@@ -43,7 +43,7 @@ class FusibleNetwork(Protocol):
 
     Attributes
     ----------
-    fused
+    fast_path
         ``None`` for the fast path wherever it is known to be right and faster, ``True`` for
         wherever it can run, ``False`` for never.
     recompute
@@ -54,7 +54,7 @@ class FusibleNetwork(Protocol):
         Side of the patches of a frame that are a cell of the hidden states.
     """
 
-    fused: bool | None
+    fast_path: bool | None
     recompute: bool
     hidden_channels: tuple[int, ...]
     patch_size: int
@@ -103,20 +103,20 @@ def _fused_unrolling_of(
 ) -> FusedUnrolling | None:
     # of a class itself: one that inherits from it may have other cells
     is_fusible = vars(type(network)).get("is_fusible", False)
-    if network.fused is False or (network.fused is None and not is_fusible):
+    if network.fast_path is False or (network.fast_path is None and not is_fusible):
         return None
     modules = [module for module in network.modules() if isinstance(module, GateConvolution)]
     try:
         if not is_fusible:
             raise _NotFusedError("there is no fast path for the cells of this network")
-        if network.fused is None:
+        if network.fast_path is None:
             _check_size(network, context)
         for module in modules:
             _check_layer(module)
         kind = _kind_of(context, modules)
-        kernels = _kernels_for(context, kind, network.fused)
+        kernels = _kernels_for(context, kind, network.fast_path)
     except _NotFusedError as reason:
-        is_expected = network.fused is None and not isinstance(reason, _NotBuiltError)
+        is_expected = network.fast_path is None and not isinstance(reason, _NotBuiltError)
         _log_once(logging.INFO if is_expected else logging.WARNING, str(reason))
         return None
     convolution_of = _convolutions_for(network, context, kind, n_steps)
@@ -137,7 +137,7 @@ def _layer_of(
 
 def _may_record(network: FusibleNetwork, context: Tensor) -> bool:
     """Return whether the steps of an unrolling are to be recorded, where they can be."""
-    if not network.fused or not vars(type(network)).get("is_fusible", False):
+    if not network.fast_path or not vars(type(network)).get("is_fusible", False):
         return False
     try:
         _check_mode(context)
@@ -245,14 +245,14 @@ def _has_units_for(context: Tensor, kind: torch.dtype) -> bool:
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
-def _kernels_for(context: Tensor, kind: torch.dtype, fused: bool | None) -> Kernels:
+def _kernels_for(context: Tensor, kind: torch.dtype, fast_path: bool | None) -> Kernels:
     device = context.device.type
     if device == "cpu":
         kernels = _native_kernels(kind)
         return kernels if _has_values(context) else NativeKernels(library=None)
     if device != "cuda":
         raise _NotFusedError(f"there is no fast path on the device {device!r}")
-    if fused is None:
+    if fast_path is None:
         raise _NotFusedError("the fast path was not measured on a GPU yet; ask for it")
     if find_spec("triton") is None:
         raise _NotFusedError("on a GPU PyTorch's compiler needs Triton, which is not installed")

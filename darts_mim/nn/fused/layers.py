@@ -174,5 +174,5 @@ def refuse_second_derivative() -> None:
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the fast path has no second derivatives, for which `create_graph=True` asks; make the "
-            "network with `fused=False`"
+            "network with `fast_path=False`"
         )

@@ -82,7 +82,7 @@ class Run:
             raise RuntimeError(
                 "a later forward pass has overwritten the activations of this one, which was "
                 "differentiated without `retain_graph=True`; retain the graph, or make the network "
-                "with `fused=False`"
+                "with `fast_path=False`"
             )
 
 

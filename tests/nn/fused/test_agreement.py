@@ -48,7 +48,7 @@ def _formulas(monkeypatch):
     """Let networks that may take the fast path take it with the formulas, in any type."""
 
     def fast_path_of(network, context, n_steps):
-        if network.fused is False:
+        if network.fast_path is False:
             return None
         kernels = FormulaKernels()
 
@@ -97,10 +97,10 @@ def clip_of(dtype=torch.float32, seed=1):
     return torch.rand(3, CONTEXT + HORIZON, 2, 9, 6, generator=generator).to(dtype)
 
 
-def run(network, clip, fused, autocast=False, **call):
+def run(network, clip, fast_path, autocast=False, **call):
     """Return predictions, and the gradients of all weights and of the context."""
     torch.manual_seed(2)  # dropout's masks
-    network.fused = fused
+    network.fast_path = fast_path
     network.zero_grad()
     context = clip[:, :CONTEXT].clone().requires_grad_()
     if network.out_channels != network.in_channels:
@@ -130,8 +130,8 @@ def test_formulas_agree_in_double_precision(options, kind):
     if kind is PredRNNNetwork and any(name.endswith("unit") for name in options):
         pytest.skip("PredRNN has no such units")
     network, clip = network_of(options, kind).double(), clip_of(torch.float64)
-    frames, gradients = run(network, clip, fused=True)
-    plain_frames, plain_gradients = run(network, clip, fused=False)
+    frames, gradients = run(network, clip, fast_path=True)
+    plain_frames, plain_gradients = run(network, clip, fast_path=False)
     torch.testing.assert_close(frames, plain_frames, rtol=1e-10, atol=1e-10)
     for name, gradient in gradients.items():
         scale = float(plain_gradients[name].abs().max())
@@ -142,7 +142,7 @@ def test_formulas_agree_in_double_precision(options, kind):
 
 @pytest.mark.usefixtures("_formulas")
 def test_finite_differences_agree():
-    network = network_of({"hidden_channels": (2, 3)}, fused=True).double()
+    network = network_of({"hidden_channels": (2, 3)}, fast_path=True).double()
     weights = dict(network.named_parameters())
 
     def loss(context, *values):
@@ -165,9 +165,9 @@ def errors_of(options, kind=MIMNetwork, autocast=False):
     errors = {True: torch.zeros(2), False: torch.zeros(2)}
     for seed in range(N_SEEDS):
         network, clip = network_of(options, kind, seed), clip_of(seed=seed)
-        exact = run(copy.deepcopy(network).double(), clip.double(), fused=False)
-        for fused, sums in errors.items():
-            frames, gradients = run(network, clip, fused, autocast)
+        exact = run(copy.deepcopy(network).double(), clip.double(), fast_path=False)
+        for fast_path, sums in errors.items():
+            frames, gradients = run(network, clip, fast_path, autocast)
             distances = far(frames, exact[0]), far(joined(gradients), joined(exact[1]))
             sums += torch.tensor(distances).log()
     return (errors[True] / N_SEEDS).exp(), (errors[False] / N_SEEDS).exp()
@@ -208,8 +208,8 @@ def test_everything_that_is_read_beside_the_frames_agrees(sizes):
         "feed_true": torch.rand(3, steps - 1, generator=generator) < 0.5,
         "observed": torch.rand(3, CONTEXT + HORIZON, 2, 9, 6, generator=generator) < 0.8,
     }
-    frames, gradients = run(network, clip, fused=True, **call)
-    plain_frames, plain_gradients = run(network, clip, fused=False, **call)
+    frames, gradients = run(network, clip, fast_path=True, **call)
+    plain_frames, plain_gradients = run(network, clip, fast_path=False, **call)
     assert far(frames, plain_frames) < 1e-5
     assert far(joined(gradients), joined(plain_gradients)) < most_of(sizes)
 
@@ -218,10 +218,10 @@ def test_everything_that_is_read_beside_the_frames_agrees(sizes):
 @pytest.mark.parametrize("n_steps", [1, 3, 100])
 def test_weight_gradients_do_not_depend_on_how_many_steps_they_are_taken_over(monkeypatch, n_steps):
     network, clip = network_of({}), clip_of()
-    expected = run(network, clip, fused=True)
+    expected = run(network, clip, fast_path=True)
     monkeypatch.setattr(dispatch, "_has_units_for", lambda *_: True)
     monkeypatch.setattr(dispatch, "STEPS_AT_ONCE", n_steps)
-    frames, gradients = run(network, clip, fused=True)
+    frames, gradients = run(network, clip, fast_path=True)
     assert torch.equal(frames, expected[0])
     assert far(joined(gradients), joined(expected[1])) < 1e-6
 
@@ -231,7 +231,7 @@ def test_steps_repeat_bit_for_bit(sizes):
     clip = clip_of()
     torch.use_deterministic_algorithms(True)
     try:
-        first, second = (run(network_of(sizes), clip, fused=True) for _ in range(2))
+        first, second = (run(network_of(sizes), clip, fast_path=True) for _ in range(2))
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.equal(first[0], second[0])
@@ -242,8 +242,8 @@ def test_steps_repeat_bit_for_bit(sizes):
 def test_an_all_black_first_frame_is_no_special_case(sizes):
     network, clip = network_of(sizes), clip_of()
     clip[:, :2] = 0.0
-    frames, gradients = run(network, clip, fused=True)
-    plain_frames, plain_gradients = run(network, clip, fused=False)
+    frames, gradients = run(network, clip, fast_path=True)
+    plain_frames, plain_gradients = run(network, clip, fast_path=False)
     assert far(frames, plain_frames) < 1e-5
     assert far(joined(gradients), joined(plain_gradients)) < most_of(sizes)
 
@@ -251,10 +251,10 @@ def test_an_all_black_first_frame_is_no_special_case(sizes):
 @pytest.mark.usefixtures("_native")
 def test_frozen_weights_get_no_gradient(sizes):
     network, clip = network_of(sizes), clip_of()
-    _, expected = run(network, clip, fused=True)
+    _, expected = run(network, clip, fast_path=True)
     for name, weight in network.named_parameters():
         weight.requires_grad_(not name.startswith("bottom"))
-    _, gradients = run(network, clip, fused=True)
+    _, gradients = run(network, clip, fast_path=True)
     for name, gradient in gradients.items():
         if name.startswith("bottom"):
             assert gradient is None
@@ -265,7 +265,7 @@ def test_frozen_weights_get_no_gradient(sizes):
 @pytest.mark.usefixtures("_native")
 def test_without_gradients_the_forecast_is_the_same(sizes):
     network, clip = network_of(sizes), clip_of()
-    expected, _ = run(network, clip, fused=True)
+    expected, _ = run(network, clip, fast_path=True)
     with torch.inference_mode():
         frames, _ = network(clip[:, :CONTEXT], HORIZON)
     assert torch.equal(frames, expected)
@@ -276,8 +276,8 @@ def test_a_convolution_may_want_no_gradients(sizes):
     network, clip = network_of(sizes), clip_of()
     frozen = network.bottom.from_hidden
     frozen.forward = torch.no_grad()(frozen.forward)
-    _, gradients = run(network, clip, fused=True)
-    _, plain_gradients = run(network, clip, fused=False)
+    _, gradients = run(network, clip, fast_path=True)
+    _, plain_gradients = run(network, clip, fast_path=False)
     weights = {id(weight) for weight in frozen.parameters()}
     for name, weight in network.named_parameters():
         if id(weight) in weights:
@@ -287,9 +287,9 @@ def test_a_convolution_may_want_no_gradients(sizes):
 
 @pytest.mark.usefixtures("_native")
 def test_second_derivatives_are_refused(sizes):
-    network, clip = network_of(sizes, fused=True), clip_of()
+    network, clip = network_of(sizes, fast_path=True), clip_of()
     predictions, _ = network(clip[:, :CONTEXT], 2)
-    with pytest.raises(RuntimeError, match=r"has no second derivatives.*`fused=False`"):
+    with pytest.raises(RuntimeError, match=r"has no second derivatives.*`fast_path=False`"):
         torch.autograd.grad(predictions.sum(), list(network.parameters()), create_graph=True)
 
 
@@ -300,7 +300,7 @@ def test_a_backward_pass_leaves_nothing_to_the_next_one(monkeypatch, n_at_once, 
         monkeypatch.setattr(dispatch, "_has_units_for", lambda *_: True)
         monkeypatch.setattr(dispatch, "STEPS_AT_ONCE", n_at_once)
     network, clip = network_of(sizes), clip_of()
-    _, expected = run(network, clip, fused=True)
+    _, expected = run(network, clip, fast_path=True)
     context = clip[:, :CONTEXT].clone().requires_grad_()
     predictions, state = network(context, HORIZON)
     target = torch.linspace(0, 1, predictions.numel()).view_as(predictions)
@@ -316,7 +316,7 @@ def test_a_backward_pass_leaves_nothing_to_the_next_one(monkeypatch, n_at_once, 
 
 @pytest.mark.usefixtures("_native")
 def test_gradients_accumulate(sizes):
-    network, clip = network_of(sizes, fused=True), clip_of()
+    network, clip = network_of(sizes, fast_path=True), clip_of()
     gradients = []
     for times in (1, 2):
         network.zero_grad()
@@ -329,8 +329,8 @@ def test_gradients_accumulate(sizes):
 @pytest.mark.usefixtures("_native")
 def test_a_single_step_gives_weights_that_read_zeros_a_gradient_of_zero(sizes):
     gradients = []
-    for fused in (True, False):
-        network = network_of(sizes, fused=fused)
+    for fast_path in (True, False):
+        network = network_of(sizes, fast_path=fast_path)
         network(clip_of()[:, :1], 1)[0].mean().backward()
         gradients.append({name: weight.grad for name, weight in network.named_parameters()})
     assert all(each is not None for each in gradients[0].values())
@@ -340,19 +340,19 @@ def test_a_single_step_gives_weights_that_read_zeros_a_gradient_of_zero(sizes):
 @pytest.mark.usefixtures("_native")
 def test_tensors_that_are_kept_elsewhere_are_read_right():
     network, clip = network_of({}), clip_of()
-    _, expected = run(network, clip, fused=True)
+    _, expected = run(network, clip, fast_path=True)
 
     def copied(tensor):
         return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)  # laid out anew
 
     with torch.autograd.graph.saved_tensors_hooks(copied, lambda tensor: tensor):
-        _, gradients = run(network, clip, fused=True)
+        _, gradients = run(network, clip, fast_path=True)
     torch.testing.assert_close(joined(gradients), joined(expected), rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.usefixtures("_native")
 def test_a_weight_that_changes_before_the_backward_pass_is_noticed():
-    network = network_of({"layer_norm": False}, fused=True)
+    network = network_of({"layer_norm": False}, fast_path=True)
     loss = network(clip_of()[:, :CONTEXT], 2)[0].mean()
     with torch.no_grad():
         network.bottom.from_hidden.convolution.weight.mul_(2.0)
@@ -363,7 +363,7 @@ def test_a_weight_that_changes_before_the_backward_pass_is_noticed():
 @pytest.mark.usefixtures("_native")
 @pytest.mark.parametrize("call", [{"batch": 1}, {"height": 13}])
 def test_frames_of_another_size_that_are_fed_back_are_refused(call):
-    network = network_of({}, fused=True)
+    network = network_of({}, fast_path=True)
 
     def feed_back(frame):
         b, c, height, width = frame.shape
@@ -379,15 +379,15 @@ def test_a_network_within_a_fused_one_takes_its_own_path():
     class Teacher(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = network_of({}, fused=False)
+            self.inner = network_of({}, fast_path=False)
 
         def forward(self, mask):
             self.inner(clip_of()[:, :2], 1)
             return mask
 
-    network = network_of({"dropout": Teacher()}, fused=True)
+    network = network_of({"dropout": Teacher()}, fast_path=True)
     frames, _ = network(clip_of()[:, :CONTEXT], 2)
-    assert torch.equal(frames, network_of({}, fused=True)(clip_of()[:, :CONTEXT], 2)[0])
+    assert torch.equal(frames, network_of({}, fast_path=True)(clip_of()[:, :CONTEXT], 2)[0])
 
 
 @pytest.mark.usefixtures("_native")
@@ -405,7 +405,7 @@ def test_nothing_is_left_when_a_step_is_done(monkeypatch, recompute, sizes):
     gc.collect()
     gc.disable()  # without it, what is part of a cycle stays
     try:
-        run(network, clip, fused=True)
+        run(network, clip, fast_path=True)
         references = [weakref.ref(layer) for layer in layers]
         layers.clear()
         assert [reference() for reference in references] == [None] * len(references)

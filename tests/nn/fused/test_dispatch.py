@@ -53,8 +53,8 @@ def _buildable():
 def test_it_is_the_default(caplog):
     caplog.set_level(logging.INFO)
     assert takes_fast_path(network_of())
-    assert takes_fast_path(network_of(fused=True))
-    assert not takes_fast_path(network_of(fused=False))
+    assert takes_fast_path(network_of(fast_path=True))
+    assert not takes_fast_path(network_of(fast_path=False))
     assert reasons(caplog) == []
 
 
@@ -63,7 +63,7 @@ def test_small_states_take_it_only_when_asked(caplog):
     caplog.set_level(logging.INFO)
     assert takes_fast_path(network_of(), CLIP[..., 1:])  # 127 columns are 64 patches
     assert not takes_fast_path(network_of(), CLIP[..., 2:])
-    assert takes_fast_path(network_of(fused=True), CLIP[..., :8, :8])
+    assert takes_fast_path(network_of(fast_path=True), CLIP[..., :8, :8])
     assert takes_fast_path(network_of(), CLIP[:1])
 
 
@@ -74,7 +74,7 @@ def test_without_a_compiler_the_plain_path_is_taken_and_said_once(monkeypatch, t
     network = network_of()
     frames, _ = network(CLIP, 3)
     network(CLIP, 3)
-    network.fused = False
+    network.fast_path = False
     assert torch.equal(frames, network(CLIP, 3)[0])
     (reason,) = reasons(caplog)
     assert "there is no C compiler 'no-such-compiler'; install one, or name it" in reason
@@ -174,7 +174,7 @@ def test_half_precision_on_a_cpu_takes_the_plain_path(caplog):
 
 
 def test_asked_for_in_vain_it_warns(caplog):
-    assert not takes_fast_path(network_of(fused=True).double(), CLIP.double())
+    assert not takes_fast_path(network_of(fast_path=True).double(), CLIP.double())
     (record,) = [each for each in caplog.records if each.name == dispatch.__name__]
     assert record.levelname == "WARNING"
 
@@ -227,18 +227,18 @@ def test_transformed_networks_take_the_plain_path(caplog):
         return torch.func.functional_call(network, weights, (CLIP, 1))[0].mean()
 
     gradients = torch.func.grad(loss)(weights)
-    network.fused = False
+    network.fast_path = False
     loss(weights).backward()
     torch.testing.assert_close(gradients, {n: w.grad for n, w in weights.items()})
     assert "transformed by torch.func" in reasons(caplog)[0]
 
 
 def test_other_networks_go_their_plain_way():
-    frames, _ = ConvLSTMNetwork(1, (3,), kernel_size=3, fused=True)(CLIP, 2)
+    frames, _ = ConvLSTMNetwork(1, (3,), kernel_size=3, fast_path=True)(CLIP, 2)
     assert frames.shape == (2, 4, 1, 64, 128)
 
 
-@pytest.mark.parametrize("fused", ["yes", 2])
-def test_the_option_is_checked(fused):
-    with pytest.raises(TypeError, match="`fused` must be"):
-        network_of(fused=fused)
+@pytest.mark.parametrize("fast_path", ["yes", 2])
+def test_the_option_is_checked(fast_path):
+    with pytest.raises(TypeError, match="`fast_path` must be"):
+        network_of(fast_path=fast_path)

@@ -219,7 +219,7 @@ def test_nothing_is_compiled_more_often_than_the_compiler_keeps(monkeypatch):
     monkeypatch.setattr(torch, "compile", compile_formula)
     monkeypatch.setattr(dispatch, "_kernels_for", lambda *_: CompiledKernels())
     compiled_module._compiled.cache_clear()
-    network = MIMNetwork(1, (4, 4, 3), kernel_size=3, patch_size=2, fused=True)
+    network = MIMNetwork(1, (4, 4, 3), kernel_size=3, patch_size=2, fast_path=True)
     clip = torch.rand(3, 3, 1, 10, 14)
     try:
         for frames in (clip, clip[:2], clip[..., :8]):

@@ -265,9 +265,9 @@ def test_networks_take_it_without_units_for_matrices(monkeypatch):
     torch.manual_seed(0)
     network, clip = MIMNetwork(1, (32, 32), kernel_size=3), torch.rand(1, 2, 1, 16, 24)
     assert used_by(network, clip, monkeypatch) > 0
-    network.fused = False
+    network.fast_path = False
     assert used_by(network, clip, monkeypatch) == 0
-    network.fused = True
+    network.fast_path = True
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     assert used_by(network, clip, monkeypatch) > 0
     assert used_by(network, clip, monkeypatch, autocast=True) == 0
@@ -283,8 +283,8 @@ def test_networks_agree_with_the_plain_path(kernel, recompute):
     network = MIMNetwork(1, (32, 64), kernel_size=kernel, patch_size=2, recompute=recompute)
     clip = torch.rand(2, 4, 1, 21, 26)
     results = []
-    for fused in (True, False):
-        network.fused = fused
+    for fast_path in (True, False):
+        network.fast_path = fast_path
         network.zero_grad()
         frames, _ = network(clip, 3)
         ((frames - 0.5) ** 2).mean().backward()
@@ -306,10 +306,10 @@ def test_mixed_precision_errs_less_than_the_plain_path():
     with torch.no_grad():
         exact, _ = network.double()(clip.double(), 3)
         network.float()
-        for fused in (True, False):
-            network.fused = fused
+        for fast_path in (True, False):
+            network.fast_path = fast_path
             with torch.autocast("cpu", torch.bfloat16):
-                errors[fused] = far(network(clip, 3)[0], exact)
+                errors[fast_path] = far(network(clip, 3)[0], exact)
     assert errors[True] < errors[False]
 
 

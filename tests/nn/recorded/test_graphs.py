@@ -100,7 +100,7 @@ both = pytest.mark.parametrize("kind", [MIMNetwork, PredRNNNetwork])
 def network_of(kind=MIMNetwork, **options):
     torch.manual_seed(0)
     options = {"hidden_channels": (4, 3), "kernel_size": 3, "patch_size": 2, **options}
-    return kind(2, fused=True, **options)
+    return kind(2, fast_path=True, **options)
 
 
 def clip_of(b=3, steps=CONTEXT + HORIZON, height=7, seed=1):
@@ -332,7 +332,7 @@ def test_overwritten_activations_are_noticed():
     before, after = predictions
     torch.autograd.grad(before.sum(), network.head.weight)
     assert replays_in(lambda: network(clip[:, :CONTEXT], HORIZON, feed_back=feed_back)) == STEPS
-    with pytest.raises(RuntimeError, match=r"has overwritten the activations.*`fused=False`"):
+    with pytest.raises(RuntimeError, match=r"has overwritten the activations.*`fast_path=False`"):
         torch.autograd.grad(after.sum(), leaf)
 
 
@@ -702,10 +702,10 @@ def test_hooks_of_the_network_and_of_its_weights_are_run():
 
 
 @recorded
-@pytest.mark.parametrize("fused", [None, False])
-def test_it_has_to_be_asked_for(fused):
+@pytest.mark.parametrize("fast_path", [None, False])
+def test_it_has_to_be_asked_for(fast_path):
     network, clip = network_of(), clip_of()
-    network.fused = fused
+    network.fast_path = fast_path
     for _ in range(3):
         gradients_of(network, clip)
     assert Rerun.recorded == 0
@@ -808,7 +808,7 @@ def test_a_model_is_fitted_saved_and_forecasts_as_without_recording(name, monkey
     for can in (can_record, lambda *_: False):
         monkeypatch.setattr(dispatch, "can_record", can)
         before = Rerun.replays
-        model = make_model(fused=True, n_epochs=2, **MODELS[name])
+        model = make_model(fast_path=True, n_epochs=2, **MODELS[name])
         model.fit(make_series(), val_series=make_series())
         model.save(str(tmp_path / "model.pt"))
         loaded = MIMModel.load(str(tmp_path / "model.pt"))
@@ -909,7 +909,7 @@ class TestOnAGPU:
         options, call_of = CALLS[name]
         network = network_of(kind, **options).cuda()
         twin = copy.deepcopy(network)
-        twin.fused = False
+        twin.fast_path = False
         for seed in range(4):
             clip = clip_of(seed=seed).cuda()
             call = {name: on_gpu(value) for name, value in call_of().items()}
@@ -957,7 +957,7 @@ class TestOnAGPU:
     def test_mixed_precision_agrees(self):
         network = network_of().cuda()
         twin = copy.deepcopy(network)
-        twin.fused = False
+        twin.fast_path = False
         for seed in range(4):
             clip = clip_of(seed=seed).cuda()
             with torch.autocast("cuda", torch.bfloat16):

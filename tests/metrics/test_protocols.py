@@ -6,7 +6,7 @@ import pytest
 from darts.models import GlobalNaiveSeasonal
 from skimage.metrics import structural_similarity
 
-from darts_mim.protocols import PROTOCOLS, protocol
+from darts_mim.metrics.protocols import PROTOCOLS, protocol
 from darts_mim.series import frames_to_series
 
 T, C, H, W = 2, 2, 8, 11

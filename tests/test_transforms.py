@@ -27,7 +27,7 @@ from sklearn.preprocessing import (
 )
 
 from darts_mim import Grid, MIMModel, frames_to_series, series_to_frames
-from darts_mim.scaler import GridScaler
+from darts_mim.transforms import GridScaler
 
 NAMES = ["rain", "heat"]
 LENGTH, HEIGHT, WIDTH = 11, 3, 5
@@ -81,7 +81,7 @@ def scale_by_hand(scaler: type, frames: np.ndarray, seen: np.ndarray) -> np.ndar
 @pytest.fixture(params=["one stretch", "stretches of two frames"])
 def _both_stretches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param != "one stretch":
-        monkeypatch.setattr("darts_mim.scaler._STRETCH", 2 * 2 * HEIGHT * WIDTH + 1)
+        monkeypatch.setattr("darts_mim.transforms._STRETCH", 2 * 2 * HEIGHT * WIDTH + 1)
 
 
 # --- statistics ---------------------------------------------------------------------------------

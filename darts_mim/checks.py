@@ -1,4 +1,4 @@
-"""Checks of what a grid is made of.
+"""Checks of arguments that all rooms share, and of what a grid is made of.
 
 Letters for shapes: C channels, H height (rows), W width (columns).
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any
 
@@ -21,16 +22,58 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def checked_size(name: str, size: object) -> int:
-    """Return one of the sizes of a frame, an integer of at least 1."""
-    if isinstance(size, bool) or not isinstance(size, Integral):
+def checked_integer(name: str, value: Any, least: int = 1) -> int:
+    """Return an integer of any kind as a plain one.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is less than ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
-            f"`{name}` must be an integer, got {size!r} of type {type(size).__name__}; "
-            "pass a whole number of at least 1"
+            f"`{name}` must be an integer of at least {least}, got {value!r} of type "
+            f"{type(value).__name__}; give a whole number"
         )
-    if size < 1:
-        raise ValueError(f"`{name}={size}` must be at least 1; pass a larger one")
-    return int(size)
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}; give a larger number")
+    return int(value)
+
+
+def checked_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return a finite number of any kind as a plain one.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not finite, or not within ``low`` and ``high``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            f"`{name}` must be a number, got {value!r} of type {type(value).__name__}; give a float"
+        )
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high):
+        raise ValueError(f"`{name}` must be finite and in [{low:g}, {high:g}], got {number}")
+    return number
+
+
+def checked_flag(name: str, value: Any) -> bool:
+    """Return a truth value of any kind as a plain one.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    # NumPy's booleans, too, equal Python's; numbers other than 0 and 1 do not
+    if isinstance(value, str) or value not in (True, False):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}")
+    return bool(value)
 
 
 def checked_names(names: Any, channels: int) -> tuple[str, ...]:

@@ -37,7 +37,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_training_comes_to_weights_as_near_as_rounding_lets_them(name: str) -> None:
     series = make_series()
-    fast, plain = (make_model(**OPTIONS[name], fused=fused).fit(series) for fused in (True, False))
+    fast, plain = (
+        make_model(**OPTIONS[name], fast_path=fast_path).fit(series) for fast_path in (True, False)
+    )
     assert not torch.equal(weights(fast), weights(plain))  # else it was one path twice
     torch.testing.assert_close(weights(fast), weights(plain), rtol=0, atol=1e-3)
 
@@ -48,7 +50,7 @@ def test_repeated_training_comes_to_the_same_weights(precision: str) -> None:
     trainer = {"precision": precision, "deterministic": True}
     try:
         first, second = (
-            weights(make_model(fused=True, trainer=trainer).fit(series)) for _ in range(2)
+            weights(make_model(fast_path=True, trainer=trainer).fit(series)) for _ in range(2)
         )
     finally:
         torch.use_deterministic_algorithms(False)
@@ -59,20 +61,20 @@ def test_repeated_training_comes_to_the_same_weights(precision: str) -> None:
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning")
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
     series = make_series()
-    whole = make_model(fused=True, n_epochs=2).fit(series)
+    whole = make_model(fast_path=True, n_epochs=2).fit(series)
     begun = {"model_name": "begun", "work_dir": str(tmp_path), "save_checkpoints": True}
-    make_model(fused=True, **begun).fit(series)
+    make_model(fast_path=True, **begun).fit(series)
     resumed = MIMModel.load_from_checkpoint("begun", work_dir=str(tmp_path), best=False)
     resumed.fit(series, epochs=2)
-    assert resumed.model.network.fused
+    assert resumed.model.network.fast_path
     assert torch.equal(weights(resumed), weights(whole))
 
 
 def test_forecasts_of_a_file_are_those_of_its_model_and_weights_do_not_care_for_the_path() -> None:
     series = make_series()
-    model = make_model(fused=True).fit(series)
+    model = make_model(fast_path=True).fit(series)
     model.save("model.pt")
-    loaded, plain = MIMModel.load("model.pt"), make_model(fused=False)
+    loaded, plain = MIMModel.load("model.pt"), make_model(fast_path=False)
     plain.load_weights("model.pt")
     expected = model.predict(4, series=series).all_values()
     np.testing.assert_array_equal(loaded.predict(4, series=series).all_values(), expected)
@@ -83,7 +85,7 @@ def test_forecasts_of_a_file_are_those_of_its_model_and_weights_do_not_care_for_
 
 def test_a_forecast_is_the_same_alone_and_among_others() -> None:
     series = make_series()
-    model = make_model(fused=True).fit(series)
+    model = make_model(fast_path=True).fit(series)
     start = len(series) - 6
     many = model.historical_forecasts(
         series,
@@ -109,8 +111,8 @@ def test_other_models_take_the_option_too() -> None:
         "pl_trainer_kwargs": {"accelerator": "cpu", "enable_progress_bar": False},
     }
     fast, plain = (
-        PredRNNModel(3, 2, fused=fused, **options).fit(series).predict(2).all_values()
-        for fused in (True, False)
+        PredRNNModel(3, 2, fast_path=fast_path, **options).fit(series).predict(2).all_values()
+        for fast_path in (True, False)
     )
     np.testing.assert_allclose(fast, plain, rtol=1e-3, atol=1e-4)
 
@@ -118,5 +120,5 @@ def test_other_models_take_the_option_too() -> None:
 def test_what_cannot_be_fused_says_so(caplog: pytest.LogCaptureFixture) -> None:
     dispatch._log_once.cache_clear()  # said once in a process
     caplog.set_level(logging.WARNING)
-    make_model(fused=True).fit(make_series().astype(np.float64))
+    make_model(fast_path=True).fit(make_series().astype(np.float64))
     assert any("weights and frames of type float32" in text for text in caplog.messages)

@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from darts_mim.frame_pairs import check_positive_range
-from darts_mim.metrics import frame_mae, frame_mse, frame_psnr, frame_ssim
+from darts_mim.metrics.frames import frame_mae, frame_mse, frame_psnr, frame_ssim
+from darts_mim.metrics.pairs import check_positive_range
 
 __all__ = ["PROTOCOLS", "Protocol", "protocol"]
 

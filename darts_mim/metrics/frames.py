@@ -17,7 +17,7 @@ What all of them share:
 - Everything is computed in float64, whatever the series' type.
 
 They differ in what a published number may silently depend on: sum or mean over pixels, the data's
-range, clipping, bytes or floats. Each is an argument; `darts_mim.protocols` names the usual
+range, clipping, bytes or floats. Each is an argument; `darts_mim.metrics.protocols` names the usual
 combinations.
 """
 
@@ -32,8 +32,8 @@ from darts.typing import TimeSeriesLike
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from darts_mim.frame_pairs import PairedFrames, checked_data_range, fit_range, pair_frames
-from darts_mim.ssim_windows import (
+from darts_mim.metrics.pairs import PairedFrames, checked_data_range, fit_range, pair_frames
+from darts_mim.metrics.ssim_windows import (
     check_window_fits,
     checked_window_size,
     complete_windows,
