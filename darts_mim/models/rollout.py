@@ -21,7 +21,7 @@ from darts_mim.grid import Grid
 from darts_mim.models.covariates import InputLayout, collect_inputs
 from darts_mim.models.likelihoods import denormalise, point_forecast
 from darts_mim.models.missing import normalise
-from darts_mim.nn.unrolling import FedFrame
+from darts_mim.nn.unrolling import FedFrame, FeedBack, feed_prediction
 
 __all__ = ["RolloutModule"]
 
@@ -121,7 +121,7 @@ class RolloutModule(PLForecastingModule, ABC):
 
     def _feed_back(
         self, draw: Callable[[Tensor], Tensor] | None, n_before: int
-    ) -> Callable[[Tensor], FedFrame]:
+    ) -> FeedBack:
         """Return what makes a frame to feed (B, C, H, W) of a prediction (B, C * P, H, W).
 
         Of those before the horizon, of which there are ``n_before``, none is drawn: training has
@@ -129,11 +129,13 @@ class RolloutModule(PLForecastingModule, ABC):
         """
         mask, likelihood = self.mask, self.likelihood
         if likelihood is None:
-            return FedFrame if mask is None else lambda frame: FedFrame(frame * mask)
+            if mask is None:
+                return feed_prediction
+            return lambda frame, step: FedFrame(frame * mask)
         centre = partial(self._on_observed, partial(point_forecast, likelihood))
         makers = chain(repeat(centre, n_before), repeat(draw or centre))
 
-        def feed_back(prediction: Tensor) -> FedFrame:
+        def feed_back(prediction: Tensor, step: int) -> FedFrame:
             parameters = self._denormalise(self._to_parameters(prediction[:, None]))
             make = next(makers)
             values = make(parameters)
