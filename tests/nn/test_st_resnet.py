@@ -116,7 +116,7 @@ def test_gaps_are_filled_in_time_and_flags_tell_of_them() -> None:
         context,
         horizon,
         observed=observed,
-        feed_back=lambda frame: FedFrame(frame, torch.zeros((), dtype=torch.bool)),
+        feed_back=lambda frame, _: FedFrame(frame, torch.zeros((), dtype=torch.bool)),
     )
     oracle = make_oracle(network, {})
     for sequence, known, predicted in zip(context, observed, frames, strict=True):
@@ -262,14 +262,17 @@ def test_values_of_true_frames_that_are_not_known_are_its_own() -> None:
 def test_what_is_fed_back_is_made_of_each_prediction_but_the_last() -> None:
     network = make_network(out_channels=2 * C)
     made: list[Tensor] = []
+    told: list[int] = []
 
-    def feed_back(prediction: Tensor) -> FedFrame:
+    def feed_back(prediction: Tensor, step: int) -> FedFrame:
         made.append(prediction)
+        told.append(step)
         return FedFrame(prediction[:, :C])
 
     frames, _ = network(random(B, 5, C, H, W), 4, feed_back=feed_back)
     assert frames.shape == (B, 4, 2 * C, H, W)
     assert torch.equal(torch.stack(made, dim=1), frames[:, :-1])
+    assert told == [5, 6, 7]
 
 
 def test_tanh_bounds_the_frames_and_is_off_by_default() -> None:
