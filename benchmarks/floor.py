@@ -8,12 +8,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.networks import MIMNetwork, drop_values, metered
+from benchmarks.networks import MIMNetwork
 from benchmarks.sizes import Convolution
 from benchmarks.timing import Times, medians, rounded, seconds_of
 from benchmarks.workload import VARIANTS, Workload
@@ -21,23 +22,8 @@ from benchmarks.workload import VARIANTS, Workload
 TRIES = 4
 
 
-class Costs(NamedTuple):
-    """What a training step or rollout of plain cells costs.
-
-    Attributes
-    ----------
-    flops
-        Operations of its convolutions; a product and a sum are two.
-    n_bytes
-        The most bytes of tensors held at once.
-    """
-
-    flops: int
-    n_bytes: int
-
-
-def costs_of(workload: Workload, *, trains: bool) -> Costs:
-    """Count what plain cells cost, without computing anything.
+def count_flops(workload: Workload, *, trains: bool) -> int:
+    """Count the operations of plain cells, without computing anything.
 
     Parameters
     ----------
@@ -48,12 +34,11 @@ def costs_of(workload: Workload, *, trains: bool) -> Costs:
 
     Returns
     -------
-    Costs
-        Operations and memory.
+    int
+        Operations of its convolutions; a product and a sum are two.
     """
     setting = workload.setting
-    shape = (setting.channels, setting.height, setting.width)
-    with torch.device("meta"):
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
         network = MIMNetwork(
             setting.channels,
             workload.hidden_channels,
@@ -61,14 +46,14 @@ def costs_of(workload: Workload, *, trains: bool) -> Costs:
             patch_size=setting.patch_size,
             **VARIANTS["plain"],
         )
-    with metered() as meter, torch.set_grad_enabled(trains):
-        drop_values(network, torch.device("cpu"))
-        clip = torch.ones(setting.batch, setting.context + setting.horizon, *shape)
-        with torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bfloat16"):
+        length = setting.context + setting.horizon
+        clip = torch.ones(setting.batch, length, setting.channels, setting.height, setting.width)
+        with torch.set_grad_enabled(trains):
             loss = workload.loss(network, clip)
         if trains:
             loss.backward()
-    return Costs(meter.flops, meter.peak)
+    flops: int = counter.get_total_flops()
+    return flops
 
 
 class Floor:

@@ -163,7 +163,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         self.head = nn.Conv2d(
             self.hidden_channels[-1], self.out_channels * self.patch_size**2, kernel_size=1
         )
-        # a step is faster with the channels innermost: benchmarks/training_step.py
+        # a step is faster with the channels innermost
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
