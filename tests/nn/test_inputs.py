@@ -119,15 +119,6 @@ def test_a_network_that_reads_what_was_observed_takes_a_plain_frame_for_observed
     )
 
 
-def test_a_grid_of_another_size_takes_inputs_of_its_size() -> None:
-    network = make_network(**READS)
-    inputs = Inputs(
-        random(B, STEPS, PLANES, 9, 4), random(B, CONSTANTS, 9, 4), random(B, STEPS, SCALARS)
-    )
-    frames, _ = network(random(B, LENGTH, C, 9, 4), HORIZON, inputs=inputs)
-    assert frames.shape == (B, STEPS, C, 9, 4)
-
-
 # --- dropout ------------------------------------------------------------------------------------
 
 
@@ -161,13 +152,6 @@ def test_a_rollout_with_dropout_is_that_of_a_thinned_network() -> None:
     thinned.load_state_dict(weights)
     assert any((mask == 0).any() for mask in masks)
     torch.testing.assert_close(frames, thinned(context, HORIZON)[0])
-
-
-def test_outside_of_training_nothing_is_dropped() -> None:
-    network, plain = make_network(dropout=nn.Dropout(0.5)).eval(), make_network()
-    plain.load_state_dict(network.state_dict())
-    context = random(B, LENGTH, C, H, W)
-    torch.testing.assert_close(network(context, HORIZON)[0], plain(context, HORIZON)[0])
 
 
 # --- unrolling ----------------------------------------------------------------------------------

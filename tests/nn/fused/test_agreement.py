@@ -229,15 +229,6 @@ def test_steps_repeat_bit_for_bit(sizes):
     assert torch.equal(joined(first[1]), joined(second[1]))
 
 
-def test_an_all_black_first_frame_is_no_special_case(sizes):
-    network, clip = network_of(sizes), clip_of()
-    clip[:, :2] = 0.0
-    exact = run(copy.deepcopy(network).double(), clip.double(), fast_path=False)
-    frames, gradients = distances(run(network, clip, fast_path=True), exact)
-    assert frames < SINGLE[0]
-    assert gradients < SINGLE[1]
-
-
 def test_frozen_weights_get_no_gradient(sizes):
     network, clip = network_of(sizes), clip_of()
     _, expected = run(network, clip, fast_path=True)
@@ -293,17 +284,6 @@ def test_a_backward_pass_leaves_nothing_to_the_next_one(monkeypatch, has_units, 
         loss.backward(retain_graph=True)
         for name, weight in network.named_parameters():
             assert far(weight.grad, expected[name]) < 10 * SAME, name
-
-
-def test_gradients_accumulate(sizes):
-    network, clip = network_of(sizes, fast_path=True), clip_of()
-    gradients = []
-    for times in (1, 2):
-        network.zero_grad()
-        for _ in range(times):
-            network(clip[:, :CONTEXT], 2)[0].mean().backward()
-        gradients.append(joined(dict(enumerate(each.grad for each in network.parameters()))))
-    assert far(gradients[1], 2 * gradients[0]) < SAME
 
 
 def test_a_single_step_gives_weights_that_read_zeros_a_gradient_of_zero(sizes):
