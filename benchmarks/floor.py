@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,16 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.networks import MIMNetwork
 from benchmarks.sizes import Convolution
 from benchmarks.timing import Times, medians, rounded, seconds_of
-from benchmarks.workload import VARIANTS, Workload
+from benchmarks.workload import Workload
 
 TRIES = 4
 
 
 def count_flops(workload: Workload, *, trains: bool) -> int:
-    """Count the operations of plain cells, without computing anything.
+    """Count the operations of plain cells, by computing those of a single sequence.
 
     Parameters
     ----------
@@ -37,23 +37,15 @@ def count_flops(workload: Workload, *, trains: bool) -> int:
     int
         Operations of its convolutions; a product and a sum are two.
     """
-    setting = workload.setting
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = MIMNetwork(
-            setting.channels,
-            workload.hidden_channels,
-            kernel_size=workload.kernel_size,
-            patch_size=setting.patch_size,
-            **VARIANTS["plain"],
-        )
-        length = setting.context + setting.horizon
-        clip = torch.ones(setting.batch, length, setting.channels, setting.height, setting.width)
-        with torch.set_grad_enabled(trains):
-            loss = workload.loss(network, clip)
+    batch = workload.setting.batch
+    one = replace(workload, setting=workload.setting._replace(batch=1), device="cpu")
+    network, clip = one.network("plain"), one.clip()
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(trains):
+        loss = one.loss(network, clip)
         if trains:
             loss.backward()
     flops: int = counter.get_total_flops()
-    return flops
+    return batch * flops
 
 
 class Floor:

@@ -252,7 +252,7 @@ def test_the_standard_error_is_that_of_a_straight_line() -> None:
 
 
 @pytest.mark.parametrize("trains", [True, False])
-def test_operations_are_those_that_torch_counts_while_it_computes(trains: bool) -> None:
+def test_operations_are_those_of_a_whole_batch(trains: bool) -> None:
     work = WORKLOAD.training_step("plain") if trains else WORKLOAD.rollout("plain")
     with FlopCounterMode(display=False) as counter:
         work()

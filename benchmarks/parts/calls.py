@@ -80,12 +80,17 @@ def idle_kernels() -> Iterator[None]:
             return bind(library, name, arguments)
         return bind(library_of_c, "abs", arguments)  # which reads no more than the first
 
-    fast_path._built_kernels.cache_clear()
+    _forget()
     try:
         with patch.object(native, "bound", bound), patch.object(winograd, "bound", bound):
             yield
     finally:
-        fast_path._built_kernels.cache_clear()
+        _forget()
+
+
+def _forget() -> None:
+    fast_path._built_kernels.cache_clear()
+    fast_path._DECISIONS.clear()
 
 
 def _while_idle(measure: Callable[[], float]) -> Callable[[], float]:
