@@ -123,15 +123,15 @@ class Grid:
             checked_integer("height", height),
             checked_integer("width", width),
         )
-        held = {
-            **dict(zip(("channels", "height", "width"), shape, strict=True)),
-            "channel_names": checked_names(channel_names, shape[0]),
-            "coordinates": checked_coordinates(coordinates, *shape[1:]),
-            "mask": checked_mask(mask, *shape[1:]),
-            "attributes": checked_attributes(attributes),
-        }
-        for name, value in held.items():
-            object.__setattr__(self, name, value)
+        held = (
+            *shape,
+            checked_names(channel_names, shape[0]),
+            checked_coordinates(coordinates, *shape[1:]),
+            checked_mask(mask, *shape[1:]),
+            checked_attributes(attributes),
+        )
+        for field, value in zip(fields(self), held, strict=True):
+            object.__setattr__(self, field.name, value)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -395,9 +395,7 @@ class Grid:
         if not isinstance(other, Grid):
             return NotImplemented
         same_axes = list(self.coordinates or ()) == list(other.coordinates or ())
-        own, others = self.to_metadata(), other.to_metadata()
-        own.pop("attributes", None)
-        others.pop("attributes", None)
+        own, others = (grid.evolve(attributes=None).to_metadata() for grid in (self, other))
         return same_axes and own == others
 
     def __hash__(self) -> int:
@@ -405,12 +403,8 @@ class Grid:
 
     def __repr__(self) -> str:
         names = ", ".join(self.channel_names[:3]) + (", ..." if self.channels > 3 else "")
-        sizes = (
-            counted(self.channels, "channel") + f" ({names})",
-            counted(self.height, "row"),
-            counted(self.width, "column"),
-        )
-        parts = ["Grid of " + " x ".join(sizes)]
+        cells = f"{counted(self.height, 'row')} x {counted(self.width, 'column')}"
+        parts = [f"Grid of {counted(self.channels, 'channel')} ({names}) x {cells}"]
         for name, values in (self.coordinates or {}).items():
             parts.append(f"{name} {values[0]:g} to {values[-1]:g}")
         if self.mask is not None:

@@ -7,6 +7,7 @@ S samples of a stochastic series, N = C*H*W components.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -18,8 +19,14 @@ from darts.utils.likelihood_models.base import likelihood_component_names
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from darts_mim.grid import METADATA_KEY, Grid, grid_of, stated_components
-from darts_mim.time_zones import in_time_zone, time_zone, with_time_zone
-from darts_mim.times import Frequency, Start, make_time_index
+from darts_mim.times import (
+    Frequency,
+    Start,
+    in_time_zone,
+    make_time_index,
+    time_zone,
+    with_time_zone,
+)
 
 _LETTERS = {
     "B": "batch",
@@ -36,7 +43,7 @@ _QUANTILE = re.compile(r"(.*)_(q\d\.\d{3})", re.DOTALL)  # a component's quantil
 def frames_to_series(
     frames: ArrayLike,
     *,
-    layout: str = "TCHW",
+    layout: str | None = None,
     channel_names: Sequence[str] | None = None,
     times: ArrayLike | pd.Index[Any] | None = None,
     start: Start | None = None,
@@ -60,9 +67,10 @@ def frames_to_series(
     frames : array_like
         Numbers in any unit, with an axis for each letter of `layout`; NaN marks what is missing.
         Integers and booleans are converted.
-    layout : str
-        What the axes of `frames` are, in any order: T time, H height and W width, and where present
-        C channels (else there is one), S samples of a stochastic series, B a batch of clips.
+    layout : str, optional
+        A letter for each axis of `frames`, in any order: T time, H height and W width, and where
+        present C channels (else there is one), S samples of a stochastic series, B a batch of
+        clips. Default: ``"TCHW"``, with a warning where the shape suggests another layout.
     channel_names : sequence of str, optional
         One name per channel. Default: ``"channel_0"``, ``"channel_1"``, ...
     times : DatetimeIndex, RangeIndex or array_like of dates or integers, optional
@@ -130,30 +138,36 @@ def frames_to_series(
     >>> len(frames_to_series(clips, layout="BTHW"))
     5
     """
+    is_assumed = layout is None and channel_names is coordinates is mask is None
+    layout = "TCHW" if layout is None else layout
     check_layout(layout)
     array = _as_array(frames, layout)
     clips = _as_floats(_arranged(array, layout, _FRAMES), dtype)
     _, t, _, c, h, w = clips.shape
+    if is_assumed and (w < min(c, h) or c > h * w > 1):
+        warnings.warn(
+            f"`frames` of shape {array.shape} are read as {c} channels of {h} rows x {w} columns; "
+            "pass layout='THWC' if the channels come last, layout='TBHW' or 'BTHW' if an axis "
+            "holds clips, or layout='TCHW' to confirm",
+            stacklevel=2,
+        )
     attributes = with_time_zone(attributes, time_zone(times if start is None else start))
     grid = Grid(c, h, w, channel_names, coordinates, mask, attributes)
     values = grid.to_components(clips).swapaxes(-1, -2)  # (B, T, S, N) -> (B, T, N, S)
     if not np.may_share_memory(values, array):
         values = np.asarray(values)  # the copy of a memory map lies in memory: it is an array
     index = make_time_index(t, times, start, freq)
-    components: Any = pd.Index(grid.component_names)  # made once, for all clips
-    all_metadata = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
-    static_covariates = _as_static_covariates(static_fields or {}, grid)
-    series = [
-        TimeSeries(
-            index,
-            clip,
-            components=components,
-            static_covariates=static_covariates,
-            metadata=deepcopy(all_metadata),
-            copy=False,
+    if METADATA_KEY in (metadata or {}):
+        raise ValueError(
+            f"`metadata` must not have the key {METADATA_KEY!r}, which is for the grid of the "
+            "frames; use another name, or leave out the grid of another series"
         )
-        for clip in values
-    ]
+    options: dict[str, Any] = {
+        "components": pd.Index(grid.component_names),
+        "static_covariates": _as_static_covariates(static_fields or {}, grid),
+        "metadata": {**(metadata or {}), METADATA_KEY: grid.to_metadata()},
+    }
+    series = [TimeSeries(index, clip, **deepcopy(options), copy=False) for clip in values]
     return series if "B" in layout else series[0]
 
 
@@ -373,11 +387,6 @@ def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.Dat
                 f"`static_fields[{name!r}]` must have the shape of a frame, {grid.shape}, or of "
                 f"one of its channels, {grid.shape[1:]}, got {field.shape}; pass it on this grid"
             )
-        if not (np.issubdtype(field.dtype, np.number) or field.dtype == np.bool_):
-            raise TypeError(
-                f"`static_fields[{name!r}]` must be numbers, got dtype {field.dtype}; number the "
-                "classes, or pass a field for each"
-            )
         # Darts takes booleans for categories
         field = field.astype(np.float32) if field.dtype == np.bool_ else field
         columns[name] = grid.to_components(np.broadcast_to(field, grid.shape))
@@ -386,22 +395,13 @@ def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.Dat
 
 def check_layout(layout: str) -> None:
     """Raise unless a layout has the axes of frames, each once."""
-    if not isinstance(layout, str):
-        raise TypeError(
-            f"`layout` must be a string, got {layout!r} of type {type(layout).__name__}; "
-            "pass for example 'TCHW'"
+    letters = list(layout) if isinstance(layout, str) else []
+    if len(set(letters)) < len(letters) or not set("THW") <= set(letters) <= set(_LETTERS):
+        known = ", ".join(f"{letter} {word}" for letter, word in _LETTERS.items())
+        raise ValueError(
+            f"`layout` must be a string of T, H, W and any of B, C, S, each once ({known}), got "
+            f"{layout!r}; pass for example 'TCHW', 'THWC' or 'BTCHW'"
         )
-    wrong = sorted(set(layout) - set(_LETTERS))
-    doubled = sorted({letter for letter in layout if layout.count(letter) > 1})
-    missing = [letter for letter in "THW" if letter not in layout]
-    for letters, fault in ((wrong, "unknown"), (doubled, "repeated"), (missing, "missing")):
-        if letters:
-            known = ", ".join(f"{letter} {word}" for letter, word in _LETTERS.items())
-            raise ValueError(
-                f"`layout={layout!r}` has {fault} letters: {', '.join(map(repr, letters))}; "
-                f"expected T, H, W and any of B, C, S, each once ({known}), such as 'TCHW', "
-                "'THWC' or 'BTCHW'"
-            )
 
 
 def _as_array(frames: ArrayLike, layout: str) -> NDArray[Any]:
@@ -416,16 +416,11 @@ def _as_array(frames: ArrayLike, layout: str) -> NDArray[Any]:
             f"`frames` must be real numbers, got dtype {array.dtype}; convert them to a floating "
             "type first, for example `np.abs(frames)` or `frames.astype(np.float32)`"
         )
-    if array.ndim != len(layout):
+    if array.ndim != len(layout) or array.size == 0:
         raise ValueError(
-            f"`layout={layout!r}` describes {len(layout)} axes, but `frames` of shape "
-            f"{array.shape} have {array.ndim}; pass a letter for each axis, such as 'THW' for "
-            "frames without channels or 'BTCHW' for a batch of clips"
-        )
-    if array.size == 0:
-        raise ValueError(
-            f"`frames` must not be empty, got shape {array.shape} for `layout={layout!r}`; "
-            "every axis needs at least one entry"
+            f"`frames` must have an axis with entries for each letter of `layout={layout!r}`, got "
+            f"shape {array.shape}; pass a letter for each axis, such as 'THW' for frames without "
+            "channels or 'BTCHW' for a batch of clips"
         )
     return array
 
@@ -441,7 +436,7 @@ def _arranged(array: NDArray[Any], given: str, wanted: str) -> NDArray[Any]:
 
 def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.floating[Any]]:
     if dtype is None:
-        dtype = clips.dtype.newbyteorder("=") if clips.dtype.kind == "f" else np.float32
+        dtype = clips.dtype if clips.dtype.kind == "f" else np.float32
     target = np.dtype(dtype).newbyteorder("=")
     if target.kind != "f":
         raise TypeError(
@@ -451,7 +446,12 @@ def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.float
     if clips.dtype == target:
         return clips
     if clips.dtype.kind in "iu":
-        _check_exact(clips, target)
+        exact = 2 ** (np.finfo(target).nmant + 1)
+        if max(-int(clips.min()), int(clips.max())) > exact:
+            raise ValueError(
+                f"`frames` hold integers beyond {exact}, up to which {target} is exact; pass "
+                "dtype=np.float64, or scale the frames to floats first"
+            )
     try:
         with np.errstate(over="raise"):
             return np.array(clips, dtype=target, order="C")
@@ -462,61 +462,27 @@ def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.float
         ) from error
 
 
-def _check_exact(integers: NDArray[np.integer[Any]], target: np.dtype[Any]) -> None:
-    """Raise if the floating type skips some of these integers."""
-    exact = 2 ** (np.finfo(target).nmant + 1)
-    bounds = np.iinfo(integers.dtype)
-    if bounds.max <= exact:
-        return
-    lowest, highest = int(integers.min()), int(integers.max())
-    worst = lowest if -lowest > highest else highest
-    if abs(worst) > exact:
-        wider = exact < 2**53 and abs(worst) <= 2**53
-        raise ValueError(
-            f"`frames` hold the integer {worst}, but {target} is exact only up to {exact}; "
-            + ("pass dtype=np.float64" if wider else "scale the frames to floats first")
-        )
-
-
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, Mapping):
-        raise TypeError(
-            f"`metadata` must be a mapping, got {type(metadata).__name__}; pass a dictionary"
-        )
-    if METADATA_KEY in metadata:
-        raise ValueError(
-            f"`metadata` must leave the key {METADATA_KEY!r} to the grid of the frames; give yours "
-            "another name, or leave it out if it is the grid of another series"
-        )
-    return dict(metadata)
-
-
 def _checked_batch(series: Any) -> list[TimeSeries]:
-    if not isinstance(series, Sequence) or not all(isinstance(s, TimeSeries) for s in series):
+    if (
+        not isinstance(series, Sequence)
+        or not series
+        or not all(isinstance(s, TimeSeries) for s in series)
+    ):
         raise TypeError(
-            f"`series` must be a TimeSeries or a sequence of them, got {type(series).__name__}; "
-            "pass for example the result of `model.predict`"
+            f"`series` must be a TimeSeries or a sequence of them, got {series!r:.80}; pass for "
+            "example the result of `model.predict`"
         )
-    if not series:
-        raise ValueError("`series` must not be an empty sequence; pass at least one series")
     return list(series)
 
 
 def _shared_grid(batch: list[TimeSeries]) -> Grid:
     """Return the grid of the series, and raise if they differ in what must agree."""
-    first = batch[0]
-    grids = [grid_of(s) for s in batch]
-    for i, (s, grid) in enumerate(zip(batch, grids, strict=True)):
-        for name, got, expected in (
-            ("grid", grid, grids[0]),
-            ("length", len(s), len(first)),
-            ("number of samples", s.n_samples, first.n_samples),
-        ):
-            if got != expected:
-                raise ValueError(
-                    f"`series` must agree in {name} to become one array, got {expected} for series "
-                    f"0 and {got} for series {i}; convert them one by one, or cut them alike first"
-                )
+    grids = [grid_of(series) for series in batch]
+    for i, (series, grid) in enumerate(zip(batch, grids, strict=True)):
+        if grid != grids[0] or series.shape != batch[0].shape:
+            raise ValueError(
+                f"`series` must agree in grid, length and number of samples to become one array, "
+                f"got {grids[0]}, (T, N, S) {batch[0].shape} for series 0 and {grid}, "
+                f"{series.shape} for series {i}; convert them one by one, or cut them alike first"
+            )
     return grids[0]

@@ -48,11 +48,6 @@ PixelReduction: TypeAlias = Literal["mean", "sum"]
 Window: TypeAlias = Literal["uniform", "gaussian"]
 _P = ParamSpec("_P")
 
-_PIXEL_REDUCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
-    "mean": np.mean,
-    "sum": np.sum,
-}
-
 
 def _frame_metric(score: Callable[_P, NDArray[np.float64]]) -> Callable[_P, Scores]:
     """Let the metric of a pair of series take sequences too, as Darts does, and stay typed."""
@@ -139,11 +134,8 @@ def frame_mse(
     0.625
     """
     frames = pair_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else checked_data_range(data_range)
-    reduce_pixels = _pixel_reduction(pixel_reduction)
-    return _score_frames(
-        frames, lambda pair: reduce_pixels(np.square(_errors(pair) / scale)), time_reduction
-    )
+    over_pixels = _pixel_reduction(pixel_reduction)
+    return _score_errors(frames, data_range, lambda e: over_pixels(np.square(e)), time_reduction)
 
 
 @_frame_metric
@@ -179,11 +171,8 @@ def frame_mae(
     array([ 6., 12.])
     """
     frames = pair_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else checked_data_range(data_range)
-    reduce_pixels = _pixel_reduction(pixel_reduction)
-    return _score_frames(
-        frames, lambda pair: reduce_pixels(np.abs(_errors(pair) / scale)), time_reduction
-    )
+    over_pixels = _pixel_reduction(pixel_reduction)
+    return _score_errors(frames, data_range, lambda e: over_pixels(np.abs(e)), time_reduction)
 
 
 @_frame_metric
@@ -223,9 +212,8 @@ def frame_rmse(
     array([0.5, 1. ])
     """
     frames = pair_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else checked_data_range(data_range)
-    return _score_frames(
-        frames, lambda pair: np.sqrt(np.mean(np.square(_errors(pair) / scale))), time_reduction
+    return _score_errors(
+        frames, data_range, lambda e: np.sqrt(np.mean(np.square(e))), time_reduction
     )
 
 
@@ -396,14 +384,26 @@ def _score_frames(
     return scores if time_reduction is None else np.atleast_2d(time_reduction(scores, axis=0))
 
 
+def _score_errors(
+    frames: PairedFrames,
+    data_range: float | None,
+    score: Callable[[NDArray[np.floating[Any]]], Any],
+    time_reduction: Reduction | None,
+) -> NDArray[np.float64]:
+    """Score the errors of each frame, divided by the range of the data if there is one."""
+    scale = 1.0 if data_range is None else checked_data_range(data_range)
+    return _score_frames(frames, lambda pair: score(_errors(pair) / scale), time_reduction)
+
+
 def _errors(pair: PairedFrames) -> NDArray[np.floating[Any]]:
     return pair.predicted[pair.observed] - pair.actual[pair.observed]
 
 
 def _pixel_reduction(name: str) -> Callable[[NDArray[np.float64]], Any]:
-    if name not in _PIXEL_REDUCTIONS:
+    reductions: dict[str, Callable[..., Any]] = {"mean": np.mean, "sum": np.sum}
+    if name not in reductions:
         raise ValueError(
             f"`pixel_reduction` must be 'mean' or 'sum', got {name!r}; for other statistics over "
             "cells use Darts' `se` or `ae` with `component_reduction`"
         )
-    return _PIXEL_REDUCTIONS[name]
+    return reductions[name]

@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from darts_mim.metrics.frames import frame_mae, frame_mse, frame_psnr, frame_ssim
-from darts_mim.metrics.pairs import check_positive_range
+from darts_mim.metrics.pairs import checked_data_range
 
 __all__ = ["PROTOCOLS", "Protocol", "protocol"]
 
@@ -115,13 +115,7 @@ class Protocol(Mapping[str, list[Any]]):
         size = len(self.labels)
         # A list that `backtest` returns holds one array, or number, for each series.
         is_by_series = isinstance(errors, list) and not isinstance(errors[0], list)
-        try:
-            values = np.asarray(errors, dtype=np.float64)
-        except ValueError as error:
-            raise ValueError(
-                "`errors` of several series must have equally many frames; pass what `backtest` "
-                "returns with one `forecast_horizon` for all of them"
-            ) from error
+        values = np.asarray(errors, dtype=np.float64)
         # A single frame or metric has no axis of its own.
         frames = values.mean(axis=0) if is_by_series else values
         if frames.ndim > (2 if size > 1 else 1) or (size > 1 and frames.shape[-1:] != (size,)):
@@ -314,10 +308,8 @@ def protocol(name: str, *, data_range: float | None = None) -> Protocol:
             f"`data_range={data_range!r}` does not fit the protocol {name!r}, whose figures are in "
             "the units of the data; leave it out, and bring series and forecasts to those units"
         )
-    check_positive_range(
-        data_range, "pass the largest value that a frame can have, such as 255 for bytes"
-    )
-    return replace(rules, options=tuple(_scaled(o, float(data_range)) for o in rules.options))
+    scale = checked_data_range(data_range)
+    return replace(rules, options=tuple(_scaled(each, scale) for each in rules.options))
 
 
 def _scaled(options: Mapping[str, Any], data_range: float) -> dict[str, Any]:
