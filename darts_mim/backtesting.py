@@ -150,8 +150,11 @@ def stream_backtest(
     options = dict(predict_kwargs or {})
     errors: list[list[NDArray[Any]]] = [[] for _ in batch]
     for number, (index, part) in enumerate(_parts(windows, size)):
+        # unlike a slice of a series, this copies no values
+        end, whole = part[-1] + reach, target[index]
+        values = whole.all_values(copy=False)[:end]
         forecasts: Any = model.historical_forecasts(
-            _until(target[index], part[-1] + reach),
+            rebuild_series(whole, times=whole.time_index[:end], values=values),
             past_covariates=past and past[index],
             future_covariates=future and future[index],
             **window,
@@ -258,12 +261,6 @@ def _parts(windows: list[range], size: int) -> Iterator[tuple[int, range]]:
     for index, of_series in enumerate(windows):
         for begin in range(0, len(of_series), size):
             yield index, of_series[begin : begin + size]
-
-
-def _until(series: TimeSeries, end: int) -> TimeSeries:
-    """Return the frames before a position; unlike a slice, no values are copied."""
-    values = series.all_values(copy=False)[:end]
-    return rebuild_series(series, times=series.time_index[:end], values=values)
 
 
 def _errors(

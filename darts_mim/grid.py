@@ -238,12 +238,7 @@ class Grid:
         >>> Grid(channels=2, height=3, width=4).to_frames(np.zeros((10, 24))).shape
         (10, 2, 3, 4)
         """
-        if tuple(values.shape[-1:]) != (self.n_components,):
-            raise ValueError(
-                f"`values` of shape {tuple(values.shape)} do not fit the grid: expected "
-                f"(..., {self.n_components}), the components of {self}; move the components to "
-                "the last axis, or use the grid that these values belong to"
-            )
+        self._check_shape("values", values, (self.n_components,))
         frames: ArrayT = values.reshape((*values.shape[:-1], *self.shape))
         return frames
 
@@ -270,14 +265,17 @@ class Grid:
         >>> Grid(channels=2, height=3, width=4).to_components(np.zeros((10, 2, 3, 4))).shape
         (10, 24)
         """
-        if tuple(frames.shape[-3:]) != self.shape:
-            raise ValueError(
-                f"`frames` of shape {tuple(frames.shape)} do not fit the grid: expected "
-                f"(..., {self.channels}, {self.height}, {self.width}), the frames of {self}; move "
-                "channels, rows and columns to the last three axes, in this order"
-            )
+        self._check_shape("frames", frames, self.shape)
         values: ArrayT = frames.reshape((*frames.shape[:-3], self.n_components))
         return values
+
+    def _check_shape(self, name: str, array: _Array, last: tuple[int, ...]) -> None:
+        if tuple(array.shape[-len(last) :]) != last:
+            raise ValueError(
+                f"`{name}` of shape {tuple(array.shape)} do not fit the grid: expected (..., "
+                f"{', '.join(map(str, last))}) for {self}; move these axes to the end, in this "
+                "order, or use the grid that the data belong to"
+            )
 
     def to_metadata(self) -> dict[str, Any]:
         """Encode the grid as plain data for ``TimeSeries.metadata["grid"]``.
@@ -410,12 +408,6 @@ class Grid:
         if self.mask is not None:
             parts.append(f"{self.mask.sum()} of {self.mask.size} cells observed")
         return ", ".join(parts)
-
-    def __copy__(self) -> Grid:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Grid:
-        return self
 
     # Pickled as plain data through the constructor: no array type to trust when a model is loaded,
     # and what is unpickled is read-only again.

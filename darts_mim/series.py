@@ -219,7 +219,12 @@ def series_to_frames(
     (3, 2, 2, 3, 4)
     """
     check_layout(layout)
-    batch = [series] if isinstance(series, TimeSeries) else _checked_batch(series)
+    batch = [series] if isinstance(series, TimeSeries) else series
+    if not batch or not all(isinstance(each, TimeSeries) for each in batch):
+        raise TypeError(
+            f"`series` must be a TimeSeries or a sequence of them, got {series!r:.80}; pass for "
+            "example the result of `model.predict`"
+        )
     grid = _shared_grid(batch)
     if "C" not in layout and grid.channels > 1:
         raise ValueError(
@@ -462,20 +467,7 @@ def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.float
         ) from error
 
 
-def _checked_batch(series: Any) -> list[TimeSeries]:
-    if (
-        not isinstance(series, Sequence)
-        or not series
-        or not all(isinstance(s, TimeSeries) for s in series)
-    ):
-        raise TypeError(
-            f"`series` must be a TimeSeries or a sequence of them, got {series!r:.80}; pass for "
-            "example the result of `model.predict`"
-        )
-    return list(series)
-
-
-def _shared_grid(batch: list[TimeSeries]) -> Grid:
+def _shared_grid(batch: Sequence[TimeSeries]) -> Grid:
     """Return the grid of the series, and raise if they differ in what must agree."""
     grids = [grid_of(series) for series in batch]
     for i, (series, grid) in enumerate(zip(batch, grids, strict=True)):

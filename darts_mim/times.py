@@ -83,7 +83,9 @@ def make_time_index(
     if isinstance(start, Integral) and not isinstance(start, bool):
         step = 1 if freq is None else checked_integer("freq", freq)
         return pd.RangeIndex(int(start), int(start) + length * step, step)
-    first = _without_time_zone(_checked_date(_DEFAULT_DATE if start is None else start), "start")
+    if isinstance(start, Number):
+        raise TypeError(f"`start` must be an integer or a date, got {start!r}; pass '2016-01-01'")
+    first = _without_time_zone(pd.Timestamp(_DEFAULT_DATE if start is None else start), "start")
     index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
     if start is not None and index[0] != first:
         raise ValueError(
@@ -241,19 +243,6 @@ def _irregular(steps: Any, freq: Any) -> ValueError:
         "duplicates, fill gaps with NaN frames or make a series of each run without gaps, or pass "
         "the `freq` that the times have"
     )
-
-
-def _checked_date(start: Any) -> pd.Timestamp:
-    try:
-        date = pd.NaT if isinstance(start, Number) else pd.Timestamp(start)
-    except (TypeError, ValueError):
-        date = pd.NaT
-    if not isinstance(date, pd.Timestamp):
-        raise ValueError(
-            f"`start={start!r}` is neither an integer nor a date; pass for example 0, '2016-01-01' "
-            "or a pandas Timestamp"
-        )
-    return date
 
 
 def _checked_offset(freq: Any) -> Any:

@@ -306,7 +306,7 @@ def test_a_channel_without_a_value_or_with_an_infinite_one_cannot_be_fitted(scal
     infinite = make_frames()
     infinite[3, 1, 0, 0] = -np.inf
     for use in (GridScaler(scaler()).fit, GridScaler(scaler()).fit(make_series()).transform):
-        with pytest.raises(ValueError, match=r"`series` must be finite .* in channel 'heat'; write"):
+        with pytest.raises(ValueError, match=r"`series` must be finite .* channel 'heat'; write"):
             use(make_series(infinite))
 
 
