@@ -59,7 +59,7 @@ def stream_backtest(
     verbose: bool = False,
     show_warnings: bool = True,
 ) -> Errors | list[Errors]:
-    """Compute what `model.backtest` does, without holding all forecasts in memory.
+    """Backtest a model like `model.backtest`, without holding all forecasts in memory.
 
     The result is that of ``model.backtest(series, ..., retrain=False, last_points_only=False)``,
     which holds every forecast of every series before it computes the first error. Here the windows
@@ -73,7 +73,7 @@ def stream_backtest(
         A fitted model of this package, or any other of Darts' models that forecasts series it was
         not fitted on.
     series : TimeSeries or sequence of TimeSeries
-        What to forecast, and to compare the forecasts with.
+        The series to forecast and to compare the forecasts with.
     forecast_horizon : int
         The number of frames T of each forecast.
     metric : callable or list of callable
@@ -183,7 +183,7 @@ def stream_backtest(
         errors[index].append(_errors(metrics, metric_options, batch[index], forecasts))
         del forecasts  # before those of the next part are made
         if isinstance(model, TorchForecastingModel):
-            # A trainer holds what it predicted last, and lies in a reference cycle: a new one for
+            # A trainer holds its last predictions, and lies in a reference cycle: a new one for
             # each part would keep forecasts until Python looks for cycles.
             options.setdefault("trainer", model.trainer)
     results = [_reduced(np.concatenate(parts, axis=1), reduction) for parts in errors]
@@ -220,7 +220,7 @@ def _checked_metrics(metric: Any, metric_kwargs: Any) -> tuple[list[Metric], lis
 
 
 def _pipelines(data_transformers: dict[str, Any]) -> dict[str, Pipeline]:
-    """Return the transformers by what they transform, as pipelines."""
+    """Return the transformers as pipelines, by the name of the series that they transform."""
     known = {"series", "past_covariates", "future_covariates"}
     if not set(data_transformers) <= known:
         raise ValueError(
@@ -276,7 +276,7 @@ def _errors(
     actual = [series] * len(forecasts)
     errors = []
     for metric, given in zip(metrics, options, strict=True):
-        # what scaled metrics compare with; they look at the frames before each forecast alone
+        # for scaled metrics, which read the frames before each forecast
         is_scaled = "insample" in inspect.signature(metric).parameters
         scale = {"insample": actual} if is_scaled else {}
         errors.append(metric(actual, forecasts, **{**given, **scale}))

@@ -1,4 +1,4 @@
-"""Checks of arguments that all rooms share, and of what a grid is made of.
+"""Checks of arguments, shared by all modules, and of the parts of a grid.
 
 Letters for shapes: C channels, H height (rows), W width (columns).
 """
@@ -179,7 +179,7 @@ def checked_attributes(attributes: Any) -> Mapping[str, Mapping[str, Any]] | Non
 
 
 def _as_plain(value: Any) -> Any:
-    """Return what JSON can hold of a mapping or of NumPy's values."""
+    """Return a mapping or a value of NumPy as an object that JSON can hold."""
     if isinstance(value, Mapping):
         return dict(value)
     # dates would become nanoseconds

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 METADATA_KEY: Final = "grid"
 """Where the grid lies in ``TimeSeries.metadata``."""
 
-_SAME_PLACE = 1e-5  # of the largest coordinate: what float32 may change, and a cell's size not
+_SAME_PLACE = 1e-5  # of the largest coordinate: float32 may change that much
 
 
 class _Array(Protocol):
-    """What arrays and tensors have in common and a grid needs of them."""
+    """The interface that arrays and tensors share."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -83,7 +83,7 @@ class Grid:
         If a size is no integer, a name no string, a coordinate no number, the mask not boolean, or
         the attributes are no plain data.
     ValueError
-        If a size is below 1, names are doubled or not one per channel, or the shape of the
+        If a size is below 1, names are not unique or not one per channel, or the shape of the
         coordinates or of the mask does not fit the grid.
 
     Examples
@@ -107,7 +107,7 @@ class Grid:
     mask: NDArray[np.bool_] | None
     attributes: Mapping[str, Mapping[str, Any]] | None
 
-    # Written out, because arguments are wider than what is held: any sequence and array-like fits.
+    # Written out, because the arguments may be of more types than the fields.
     def __init__(
         self,
         channels: int,
@@ -154,7 +154,7 @@ class Grid:
         Parameters
         ----------
         name : str
-            What they describe.
+            Name of the object that they describe.
 
         Returns
         -------
@@ -307,7 +307,7 @@ class Grid:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Grid:
-        """Decode what `to_metadata` returned.
+        """Make a grid of the plain data that `to_metadata` returns.
 
         Parameters
         ----------
@@ -410,7 +410,7 @@ class Grid:
         return ", ".join(parts)
 
     # Pickled as plain data through the constructor: no array type to trust when a model is loaded,
-    # and what is unpickled is read-only again.
+    # and the arrays are read-only again.
     def __reduce__(self) -> tuple[type[Grid], tuple[Any, ...]]:
         coordinates = self.coordinates and {k: v.tolist() for k, v in self.coordinates.items()}
         mask = None if self.mask is None else self.mask.tolist()
@@ -429,7 +429,7 @@ def grid_of(series: TimeSeries) -> Grid:
     Returns
     -------
     Grid
-        What `Grid.from_series` reads, or a grid of one cell.
+        The result of `Grid.from_series`, or a grid of one cell.
 
     Raises
     ------

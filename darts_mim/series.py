@@ -36,7 +36,7 @@ _LETTERS = {
     "W": "width",
     "S": "samples",
 }
-_FRAMES = "BTSCHW"  # the order inside: what `Grid` needs last comes last
+_FRAMES = "BTSCHW"  # the order of axes inside; `Grid` needs C, H, W last
 _QUANTILE = re.compile(r"(.*)_(q\d\.\d{3})", re.DOTALL)  # a component's quantile in Darts
 
 
@@ -60,12 +60,12 @@ def frames_to_series(
     The values are not copied where they need not be: with the letters C, H, W next to each other
     and in this order, in a contiguous array of the wanted `dtype`, the series shares the memory of
     `frames`, and a ``numpy.memmap`` stays one. Writing to such `frames` changes the series. Darts
-    copies what it slices out of a series: to split data larger than memory, slice the frames.
+    copies the values of a slice: to split data larger than memory, slice the frames.
 
     Parameters
     ----------
     frames : array_like
-        Numbers in any unit, with an axis for each letter of `layout`; NaN marks what is missing.
+        Numbers in any unit, with an axis for each letter of `layout`; NaN marks missing values.
         Integers and booleans are converted.
     layout : str, optional
         A letter for each axis of `frames`, in any order: T time, H height and W width, and where
@@ -468,7 +468,7 @@ def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.float
 
 
 def _shared_grid(batch: Sequence[TimeSeries]) -> Grid:
-    """Return the grid of the series, and raise if they differ in what must agree."""
+    """Return the grid of the series, and raise if grids or shapes differ."""
     grids = [grid_of(series) for series in batch]
     for i, (series, grid) in enumerate(zip(batch, grids, strict=True)):
         if grid != grids[0] or series.shape != batch[0].shape:

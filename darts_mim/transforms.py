@@ -102,7 +102,7 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         verbose: bool = False,
         columns: str | Sequence[str] | None = None,
     ) -> None:
-        # Darts hands what is set before `super().__init__` to the methods below, as "fixed".
+        # Darts passes attributes set before `super().__init__` to the methods below, as "fixed".
         self.transformer = _checked_scaler(scaler)
         self.columns = [columns] if isinstance(columns, str) else columns
         super().__init__(
@@ -209,7 +209,7 @@ def _fit(scaler: Any, columns: Iterable[NDArray[Any]], name: str) -> None:
             "or hidden by the grid's mask; fit on other series, with `global_fit=True` on several, "
             "or name the channels to scale with `columns`"
         )
-    scaler.fit(first)  # which forgets what the scaler may have been fitted on before
+    scaler.fit(first)  # which forgets an earlier fit of the scaler
     for rows in known:
         scaler.partial_fit(rows)
 
@@ -219,7 +219,7 @@ def _apply(method: str, series: TimeSeries, params: Mapping[str, Any], **kwargs:
     fitted: _Fitted = params["fitted"]
     scope = _scope_of(series, params, **kwargs)
     _check_channels(scope, fitted.scope)
-    # an array in memory, also of a memory map; what is not scaled is there already
+    # an array in memory, also of a memory map; the other channels keep their values
     values = np.array(series.all_values(copy=False), order="C")
     for k, (name, scaler) in enumerate(zip(scope.names, fitted.scalers, strict=True)):
         for cells, part in _parts(values, scope, k):

@@ -21,7 +21,6 @@ from darts_mim import (
     MIMModel,
     frame_mae,
     frame_mse,
-    frame_ssim,
     frames_to_series,
     protocol,
 )
@@ -214,17 +213,6 @@ def test_predicted_quantiles_are_passed_on(quantile: LinearRegressionModel) -> N
     check_equal(quantile, small(seed=1), forecast_horizon=1, metric=mae, **arguments)
 
 
-def test_the_start_is_commented_on_once(
-    linear: LinearRegressionModel, caplog: pytest.LogCaptureFixture
-) -> None:
-    arguments = {"forecast_horizon": 1, "metric": mae, "start": 1, "windows_per_part": 5}
-    stream_backtest(linear, small(), **arguments)
-    assert caplog.text.count("is before the first predictable") == 1
-    caplog.clear()
-    stream_backtest(linear, small(), **arguments, show_warnings=False)
-    assert not caplog.text
-
-
 # --- transformers -------------------------------------------------------------------------------
 
 
@@ -346,11 +334,6 @@ def test_parts_are_views_of_the_series_with_all_that_it_carries(
         ({"forecast_horizon": 0}, ValueError, "`forecast_horizon` must be at least 1"),
         ({"forecast_horizon": 100}, ValueError, "Cannot build any dataset"),
         ({"metric_kwargs": {"series_reduction": np.mean}}, ValueError, "`metric_kwargs` must"),
-        (
-            {"metric": [frame_ssim, mae], "metric_kwargs": [{}, {"series_reduction": sum}]},
-            ValueError,
-            "`metric_kwargs` must .* without `series_reduction`",
-        ),
         ({"metric_kwargs": [{}, {}]}, ValueError, "`metric_kwargs` must .* of the 1 metrics"),
         ({"overlap_end": True}, TypeError, "overlap_end"),
         ({"data_transformers": {"target": Scaler()}}, ValueError, "`data_transformers` must"),

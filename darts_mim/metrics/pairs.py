@@ -18,11 +18,11 @@ from darts_mim.grid import Grid, check_same_cells, grid_of
 from darts_mim.times import time_span
 
 _BYTE_RANGE = 255.0
-_TOLERANCE = 1e-6  # of a range: what rounding in float32 may add to it
+_TOLERANCE = 1e-6  # of a range: rounding in float32 may add that much
 
 
 class PairedFrames(NamedTuple):
-    """What a score compares: the frames of two series, or a single frame of each."""
+    """The frames of two series that a score compares, or a single frame of each."""
 
     actual: NDArray[np.floating[Any]]  # ([T,] C, H, W)
     predicted: NDArray[np.floating[Any]]  # ([T,] C, H, W)

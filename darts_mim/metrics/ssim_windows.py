@@ -47,9 +47,3 @@ def complete_windows(observed: NDArray[np.bool_], size: int) -> NDArray[np.bool_
         windows = np.lib.stride_tricks.sliding_window_view(observed, size, axis=axis)
         observed = np.all(windows, axis=-1)
     return observed
-
-
-def crop_to_windows(similarity: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Leave out the windows that reach beyond the frame."""
-    margin = size // 2
-    return similarity[:, margin:-margin, margin:-margin]
