@@ -13,7 +13,7 @@ from darts_mim.models import (
 )
 from darts_mim.nn.sampling import ScheduledSampling
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
-from darts_mim.transforms import GridScaler
+from darts_mim.transforms import GridScaler, drop_hidden, restore_hidden
 
 __all__ = [
     "ConvLSTMModel",
@@ -24,6 +24,7 @@ __all__ = [
     "PredRNNPlusPlusModel",
     "STResNetModel",
     "ScheduledSampling",
+    "drop_hidden",
     "frame_mae",
     "frame_mse",
     "frame_psnr",
@@ -31,6 +32,7 @@ __all__ = [
     "frame_ssim",
     "frames_to_series",
     "protocol",
+    "restore_hidden",
     "series_to_frames",
     "series_to_times",
     "stream_backtest",

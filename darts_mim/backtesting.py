@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
+from darts.dataprocessing import Pipeline
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.typing import TimeSeriesLike
@@ -26,6 +27,7 @@ from darts.utils.ts_utils import series2seq
 from numpy.typing import NDArray
 
 from darts_mim.checks import checked_integer
+from darts_mim.series import rebuild_series
 
 __all__ = ["stream_backtest"]
 
@@ -46,6 +48,7 @@ def stream_backtest(
     start_format: Literal["position", "value"] = "value",
     stride: int = 1,
     reduction: Callable[..., Any] | None = np.nanmean,
+    data_transformers: dict[str, Any] | None = None,
     windows_per_part: int = 64,
     num_samples: int = 1,
     predict_likelihood_parameters: bool = False,
@@ -56,7 +59,7 @@ def stream_backtest(
     verbose: bool = False,
     show_warnings: bool = True,
 ) -> Errors | list[Errors]:
-    """Compute what `model.backtest` does, without holding all forecasts in memory.
+    """Backtest a model like `model.backtest`, without holding all forecasts in memory.
 
     The result is that of ``model.backtest(series, ..., retrain=False, last_points_only=False)``,
     which holds every forecast of every series before it computes the first error. Here the windows
@@ -70,7 +73,7 @@ def stream_backtest(
         A fitted model of this package, or any other of Darts' models that forecasts series it was
         not fitted on.
     series : TimeSeries or sequence of TimeSeries
-        What to forecast, and to compare the forecasts with.
+        The series to forecast and to compare the forecasts with.
     forecast_horizon : int
         The number of frames T of each forecast.
     metric : callable or list of callable
@@ -84,6 +87,10 @@ def stream_backtest(
         Which windows to forecast, as in Darts' `backtest`; ``start="end"`` has nothing to compare.
     reduction : callable, optional
         Over the errors of all windows, with the argument `axis`; None returns those of each window.
+    data_transformers : dict, optional
+        Fitted transformers or pipelines by ``"series"``, ``"past_covariates"`` and
+        ``"future_covariates"``, as in Darts' `backtest`: errors are in the units of `series`.
+        Transformed series are held in memory as a whole.
     windows_per_part : int
         Forecasts held at a time. A multiple of the batch size makes the batches of a series those
         of Darts' `backtest`, and the result equal to its last digit.
@@ -106,7 +113,7 @@ def stream_backtest(
     ------
     TypeError
         If an argument is one of Darts' `backtest` that parts cannot honour, such as
-        `historical_forecasts`, `overlap_end` or `data_transformers`, or an integer is none.
+        `historical_forecasts` or `overlap_end`, or an integer is none.
     ValueError
         If the model is not fitted, no window fits into a series, or an argument is out of range.
 
@@ -132,18 +139,22 @@ def stream_backtest(
         "forecast_horizon": checked_integer("forecast_horizon", forecast_horizon),
         "stride": checked_integer("stride", stride),
     }
-    batch, past, future = (
-        cast(Sequence[TimeSeries], series2seq(each))
-        for each in (series, past_covariates, future_covariates)
-    )
+    pipelines = _pipelines(data_transformers or {})
+    batch = cast(Sequence[TimeSeries], series2seq(series))
+    target = _transformed(pipelines.get("series"), batch)
+    past = _transformed(pipelines.get("past_covariates"), past_covariates)
+    future = _transformed(pipelines.get("future_covariates"), future_covariates)
     chosen = {**window, "start": start, "start_format": start_format}
-    windows = _windows(model, batch, past, future, show_warnings, **chosen)
+    windows = _windows(model, target, past, future, show_warnings, **chosen)
     reach = model.output_chunk_shift + window["forecast_horizon"]
     options = dict(predict_kwargs or {})
     errors: list[list[NDArray[Any]]] = [[] for _ in batch]
     for number, (index, part) in enumerate(_parts(windows, size)):
+        # unlike a slice of a series, this copies no values
+        end, whole = part[-1] + reach, target[index]
+        values = whole.all_values(copy=False)[:end]
         forecasts: Any = model.historical_forecasts(
-            _until(batch[index], part[-1] + reach),
+            rebuild_series(whole, times=whole.time_index[:end], values=values),
             past_covariates=past and past[index],
             future_covariates=future and future[index],
             **window,
@@ -164,10 +175,15 @@ def stream_backtest(
                 f"{len(part)} were asked for: it chooses its windows in its own way; use "
                 "`model.backtest`"
             )
+        if "series" in pipelines and pipelines["series"].invertible:
+            # nested as Darts does it, so that each series has its own parameters
+            nested = [forecasts if i == index else [] for i in range(len(batch))]
+            forecasts = pipelines["series"].inverse_transform(nested, insample=target)[index]
+            del nested
         errors[index].append(_errors(metrics, metric_options, batch[index], forecasts))
         del forecasts  # before those of the next part are made
         if isinstance(model, TorchForecastingModel):
-            # A trainer holds what it predicted last, and lies in a reference cycle: a new one for
+            # A trainer holds its last predictions, and lies in a reference cycle: a new one for
             # each part would keep forecasts until Python looks for cycles.
             options.setdefault("trainer", model.trainer)
     results = [_reduced(np.concatenate(parts, axis=1), reduction) for parts in errors]
@@ -175,7 +191,7 @@ def stream_backtest(
 
 
 def _check_arguments(retrain: Any, last_points_only: Any, start: Any) -> None:
-    """Refuse what Darts' `backtest` takes, but what has no meaning in parts."""
+    """Refuse values that Darts' `backtest` takes, but that have no meaning in parts."""
     for name, value in (("retrain", retrain), ("last_points_only", last_points_only)):
         if value is not False:
             raise ValueError(
@@ -192,18 +208,35 @@ def _check_arguments(retrain: Any, last_points_only: Any, start: Any) -> None:
 def _checked_metrics(metric: Any, metric_kwargs: Any) -> tuple[list[Metric], list[dict[str, Any]]]:
     """Return the metrics, and the arguments of each."""
     metrics = metric if isinstance(metric, list) else [metric]
-    options = metric_kwargs if isinstance(metric_kwargs, list) else [metric_kwargs or {}]
-    if len(options) not in (1, len(metrics)):
+    is_shared = not isinstance(metric_kwargs, list)
+    options = [metric_kwargs or {}] * len(metrics) if is_shared else metric_kwargs
+    if len(options) != len(metrics) or any(each.get("series_reduction") for each in options):
         raise ValueError(
             f"`metric_kwargs` must be one dictionary, or one for each of the {len(metrics)} "
-            f"metrics, got {len(options)}; give an empty one to a metric without arguments"
+            f"metrics, without `series_reduction`, which would reduce each part by itself; got "
+            f"{metric_kwargs!r:.200}; reduce over all windows with `reduction`"
         )
-    if any(each.get("series_reduction") is not None for each in options):
+    return metrics, options
+
+
+def _pipelines(data_transformers: dict[str, Any]) -> dict[str, Pipeline]:
+    """Return the transformers as pipelines, by the name of the series that they transform."""
+    known = {"series", "past_covariates", "future_covariates"}
+    if not set(data_transformers) <= known:
         raise ValueError(
-            "`metric_kwargs` must have no `series_reduction`, which would reduce the forecasts of "
-            "each part by themselves; give a `reduction` over all of them instead"
+            f"`data_transformers` must have keys among {sorted(known)}, got "
+            f"{list(data_transformers)}; rename them"
         )
-    return metrics, options if len(options) == len(metrics) else options * len(metrics)
+    return {
+        name: each if isinstance(each, Pipeline) else Pipeline([each])
+        for name, each in data_transformers.items()
+    }
+
+
+def _transformed(pipeline: Pipeline | None, series: TimeSeriesLike | None) -> Any:
+    """Return a list of series, transformed by a fitted pipeline."""
+    batch = series2seq(series)
+    return batch if pipeline is None or batch is None else pipeline.transform(batch)
 
 
 def _windows(
@@ -230,19 +263,6 @@ def _parts(windows: list[range], size: int) -> Iterator[tuple[int, range]]:
             yield index, of_series[begin : begin + size]
 
 
-def _until(series: TimeSeries, end: int) -> TimeSeries:
-    """Return the frames before a position; unlike a slice, no values are copied."""
-    return TimeSeries(
-        times=series.time_index[:end],
-        values=series.all_values(copy=False)[:end],
-        components=cast(Any, series.components),
-        static_covariates=series.static_covariates,
-        hierarchy=series.hierarchy,
-        metadata=series.metadata,
-        copy=False,
-    )
-
-
 def _errors(
     metrics: list[Metric],
     options: list[dict[str, Any]],
@@ -256,7 +276,7 @@ def _errors(
     actual = [series] * len(forecasts)
     errors = []
     for metric, given in zip(metrics, options, strict=True):
-        # what scaled metrics compare with; they look at the frames before each forecast alone
+        # for scaled metrics, which read the frames before each forecast
         is_scaled = "insample" in inspect.signature(metric).parameters
         scale = {"insample": actual} if is_scaled else {}
         errors.append(metric(actual, forecasts, **{**given, **scale}))

@@ -1,4 +1,4 @@
-"""Checks of arguments that all rooms share, and of what a grid is made of.
+"""Checks of arguments, shared by all modules, and of the parts of a grid.
 
 Letters for shapes: C channels, H height (rows), W width (columns).
 """
@@ -6,7 +6,7 @@ Letters for shapes: C channels, H height (rows), W width (columns).
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 import math
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -80,26 +80,16 @@ def checked_names(names: Any, channels: int) -> tuple[str, ...]:
     """Return a unique name for each channel."""
     if names is None:
         return tuple(f"channel_{channel}" for channel in range(channels))
-    if isinstance(names, str):
-        raise TypeError(
-            f"`channel_names` must be a sequence of strings, got the single string {names!r}; "
-            f"pass [{names!r}]"
-        )
-    names = tuple(names)
+    names = [names] if isinstance(names, str) else list(names)
     if not all(isinstance(name, str) and name for name in names):
         raise TypeError(
-            f"`channel_names` must be strings that are not empty, got {list(names)!r}; "
+            f"`channel_names` must be strings that are not empty, got {names!r}; "
             "pass for example [str(name) for name in names]"
         )
-    if len(names) != channels:
+    if len(names) != channels or len(set(names)) != channels:
         raise ValueError(
-            f"`channel_names` must hold one name for each of {counted(channels, 'channel')}, got "
-            f"{len(names)}: {list(names)!r}; check the names, and which axis holds the channels"
-        )
-    if len(set(names)) != channels:
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(
-            f"`channel_names` must be unique, got {doubled} more than once; rename the channels"
+            f"`channel_names` must be a unique name for each of {counted(channels, 'channel')}, "
+            f"got {len(names)}: {names!r}; check the names, and which axis holds the channels"
         )
     return tuple(str(name) for name in names)
 
@@ -110,40 +100,28 @@ def checked_coordinates(
     """Return the coordinates of the rows (H,) and of the columns (W,), read-only."""
     if coordinates is None:
         return None
-    if not isinstance(coordinates, Mapping) or not all(isinstance(key, str) for key in coordinates):
-        raise TypeError(
-            f"`coordinates` must map two names to values, got {coordinates!r:.120}; pass for "
-            'example {"lat": latitudes, "lon": longitudes}'
-        )
-    if len(coordinates) != 2:
+    if not isinstance(coordinates, Mapping) or len(coordinates) != 2:
         raise ValueError(
-            f"`coordinates` must have exactly two entries, rows then columns, got "
-            f"{list(coordinates)}; leave out others, or put them into the series' metadata"
+            f"`coordinates` must map two names to values, rows then columns, got "
+            f'{coordinates!r:.120}; pass for example {{"lat": latitudes, "lon": longitudes}}'
         )
     held: dict[str, NDArray[np.float64]] = {}
     for (name, given), axis, size in zip(
         coordinates.items(), ("rows", "columns"), (height, width), strict=True
     ):
-        values = np.asarray(given)
-        if not (
-            np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)
-        ):
-            raise TypeError(
-                f"`coordinates[{name!r}]` must be numbers, got dtype {values.dtype}; number the "
-                f"{axis}, or leave the coordinates out"
-            )
-        if values.shape != (size,):
+        if np.shape(given) != (size,):
             raise ValueError(
                 f"`coordinates[{name!r}]` must give the {axis}: expected shape ({size},), got "
-                f"{values.shape}; the first entry is for the rows, the second for the columns"
+                f"{np.shape(given)}; the first entry is for the rows, the second for the columns"
             )
-        if not np.isfinite(values).all():
+        values = np.asarray(given)
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
             raise ValueError(
-                f"`coordinates[{name!r}]` must be finite, got NaN or infinity; number the {axis}, "
-                "or leave the coordinates out"
+                f"`coordinates[{name!r}]` must be finite numbers, got {given!r:.80}; number the "
+                f"{axis}, or leave the coordinates out"
             )
-        held[name] = values.astype(np.float64)
-        held[name].flags.writeable = False
+        held[str(name)] = values.astype(np.float64)
+        held[str(name)].flags.writeable = False
     return MappingProxyType(held)
 
 
@@ -165,7 +143,7 @@ def checked_mask(mask: ArrayLike | None, height: int, width: int) -> NDArray[np.
     if not held.any():
         raise ValueError(
             "`mask` must be True in at least one cell, got none; it is True where the grid is "
-            "observed: pass `~mask` if yours marks what is missing"
+            "observed: pass `~mask` if yours marks missing cells"
         )
     held.flags.writeable = False
     return held
@@ -173,17 +151,14 @@ def checked_mask(mask: ArrayLike | None, height: int, width: int) -> NDArray[np.
 
 def unpacked_mask(text: str, height: int, width: int) -> NDArray[np.bool_]:
     """Read the mask (H, W) from the text that a grid's metadata hold."""
-    try:
-        bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-    except binascii.Error as error:
-        raise ValueError(f"its mask is not base64 text ({error})") from error
+    bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     if len(bits) != -(-height * width // 8):
         raise ValueError(f"its mask holds {len(bits)} bytes, which is no {height}x{width} mask")
     return np.unpackbits(bits, count=height * width).reshape(height, width).astype(np.bool_)
 
 
 def checked_attributes(attributes: Any) -> Mapping[str, Mapping[str, Any]] | None:
-    """Return attributes by name, as plain data that nobody else holds."""
+    """Return a copy of attributes by name as plain data, as JSON holds them."""
     if attributes is None:
         return None
     if not isinstance(attributes, Mapping):
@@ -199,25 +174,18 @@ def checked_attributes(attributes: Any) -> Mapping[str, Mapping[str, Any]] | Non
                 f'coordinate, "time" or "global", got {type(given).__name__}; pass for example '
                 '{"sst": {"units": "degC"}}'
             )
-        held[name] = MappingProxyType(_plain(given, f"attributes[{name!r}]"))
+        held[name] = MappingProxyType(json.loads(json.dumps(given, default=_as_plain)))
     return MappingProxyType(held)
 
 
-def _plain(value: Any, where: str) -> Any:
-    """Return a copy of numbers, strings, lists and mappings, with NumPy's values as Python's."""
+def _as_plain(value: Any) -> Any:
+    """Return a mapping or a value of NumPy as an object that JSON can hold."""
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"`{where}` must have strings for keys, got {key!r}; name it")
-        return {key: _plain(each, f"{where}[{key!r}]") for key, each in value.items()}
+        return dict(value)
     # dates would become nanoseconds
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "mM":
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(each, where) for each in value]
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
+        return value.tolist()
     raise TypeError(
-        f"`{where}` must be plain data (numbers, strings, lists and mappings of them), got "
+        f"`attributes` must be plain data (numbers, strings, lists and mappings of them), got "
         f"{value!r:.80} of type {type(value).__name__}; write it as a string"
     )

@@ -15,7 +15,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Parameters
     ----------
     target
-        The file to write; its folder is made as needed. Until the end, what it held stays.
+        The file to write; its folder is made as needed. It keeps its old content until the end.
 
     Yields
     ------

@@ -6,6 +6,7 @@ Letters for shapes: C channels, H height (rows), W width (columns), N = C*H*W co
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 METADATA_KEY: Final = "grid"
 """Where the grid lies in ``TimeSeries.metadata``."""
 
-_SAME_PLACE = 1e-5  # of the largest coordinate: what float32 may change, and a cell's size not
+_SAME_PLACE = 1e-5  # of the largest coordinate: float32 may change that much
 
 
 class _Array(Protocol):
-    """What arrays and tensors have in common and a grid needs of them."""
+    """The interface that arrays and tensors share."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -82,7 +83,7 @@ class Grid:
         If a size is no integer, a name no string, a coordinate no number, the mask not boolean, or
         the attributes are no plain data.
     ValueError
-        If a size is below 1, names are doubled or not one per channel, or the shape of the
+        If a size is below 1, names are not unique or not one per channel, or the shape of the
         coordinates or of the mask does not fit the grid.
 
     Examples
@@ -106,7 +107,7 @@ class Grid:
     mask: NDArray[np.bool_] | None
     attributes: Mapping[str, Mapping[str, Any]] | None
 
-    # Written out, because arguments are wider than what is held: any sequence and array-like fits.
+    # Written out, because the arguments may be of more types than the fields.
     def __init__(
         self,
         channels: int,
@@ -122,15 +123,15 @@ class Grid:
             checked_integer("height", height),
             checked_integer("width", width),
         )
-        held = {
-            **dict(zip(("channels", "height", "width"), shape, strict=True)),
-            "channel_names": checked_names(channel_names, shape[0]),
-            "coordinates": checked_coordinates(coordinates, *shape[1:]),
-            "mask": checked_mask(mask, *shape[1:]),
-            "attributes": checked_attributes(attributes),
-        }
-        for name, value in held.items():
-            object.__setattr__(self, name, value)
+        held = (
+            *shape,
+            checked_names(channel_names, shape[0]),
+            checked_coordinates(coordinates, *shape[1:]),
+            checked_mask(mask, *shape[1:]),
+            checked_attributes(attributes),
+        )
+        for field, value in zip(fields(self), held, strict=True):
+            object.__setattr__(self, field.name, value)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -153,7 +154,7 @@ class Grid:
         Parameters
         ----------
         name : str
-            What they describe.
+            Name of the object that they describe.
 
         Returns
         -------
@@ -237,12 +238,7 @@ class Grid:
         >>> Grid(channels=2, height=3, width=4).to_frames(np.zeros((10, 24))).shape
         (10, 2, 3, 4)
         """
-        if tuple(values.shape[-1:]) != (self.n_components,):
-            raise ValueError(
-                f"`values` of shape {tuple(values.shape)} do not fit the grid: expected "
-                f"(..., {self.n_components}), the components of {self}; move the components to "
-                "the last axis, or use the grid that these values belong to"
-            )
+        self._check_shape("values", values, (self.n_components,))
         frames: ArrayT = values.reshape((*values.shape[:-1], *self.shape))
         return frames
 
@@ -269,14 +265,17 @@ class Grid:
         >>> Grid(channels=2, height=3, width=4).to_components(np.zeros((10, 2, 3, 4))).shape
         (10, 24)
         """
-        if tuple(frames.shape[-3:]) != self.shape:
-            raise ValueError(
-                f"`frames` of shape {tuple(frames.shape)} do not fit the grid: expected "
-                f"(..., {self.channels}, {self.height}, {self.width}), the frames of {self}; move "
-                "channels, rows and columns to the last three axes, in this order"
-            )
+        self._check_shape("frames", frames, self.shape)
         values: ArrayT = frames.reshape((*frames.shape[:-3], self.n_components))
         return values
+
+    def _check_shape(self, name: str, array: _Array, last: tuple[int, ...]) -> None:
+        if tuple(array.shape[-len(last) :]) != last:
+            raise ValueError(
+                f"`{name}` of shape {tuple(array.shape)} do not fit the grid: expected (..., "
+                f"{', '.join(map(str, last))}) for {self}; move these axes to the end, in this "
+                "order, or use the grid that the data belong to"
+            )
 
     def to_metadata(self) -> dict[str, Any]:
         """Encode the grid as plain data for ``TimeSeries.metadata["grid"]``.
@@ -308,7 +307,7 @@ class Grid:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Grid:
-        """Decode what `to_metadata` returned.
+        """Make a grid of the plain data that `to_metadata` returns.
 
         Parameters
         ----------
@@ -331,19 +330,13 @@ class Grid:
         Grid of 1 channel (channel_0) x 2 rows x 3 columns
         """
         try:
-            if not isinstance(metadata, Mapping):
-                raise TypeError(f"it is no mapping but {type(metadata).__name__}")
             arguments = dict(metadata)
             if arguments.get("mask") is not None:
                 shape = (arguments["height"], arguments["width"])
                 arguments["mask"] = unpacked_mask(arguments["mask"], *shape)
             return cls(**arguments)
         except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"`metadata` is not the plain data of a grid, {metadata!r:.120}: {error}; expected "
-                f"what `Grid.to_metadata()` returns; if the key {METADATA_KEY!r} of your series' "
-                "metadata holds something else, give that another key"
-            ) from error
+            raise _no_grid(metadata, error) from error
 
     @classmethod
     def from_series(cls, series: TimeSeries) -> Grid | None:
@@ -375,18 +368,19 @@ class Grid:
         >>> print(Grid.from_series(series.with_metadata({"grid": grid.to_metadata()})))
         Grid of 1 channel (channel_0) x 2 rows x 3 columns
         """
-        metadata = series.metadata or {}
-        if METADATA_KEY not in metadata:
+        expected = stated_components(series)
+        if expected is None:
             return None
-        grid = cls.from_metadata(metadata[METADATA_KEY])
-        names = _component_index(grid.channel_names, grid.height, grid.width)
-        if series.n_components != grid.n_components:
+        if series.n_components != expected:
             raise ValueError(
-                f"`series` has {series.n_components} components, but its metadata describe {grid} "
-                f"with {grid.n_components}; components were selected, stacked or aggregated. Cut "
-                "or join the frames instead and make a new series of them, or drop the grid with "
-                f"`series.with_metadata({{}})` to use the components without one"
+                f"`series` has {series.n_components} components, but the grid in its metadata has "
+                f"{expected}: components were selected, stacked or aggregated, or the series holds "
+                "likelihood parameters. Select cells of the frames and make a new series of them, "
+                "forecast samples instead of parameters, or drop the grid with "
+                "`series.with_metadata({})`"
             )
+        grid = cls.from_metadata(series.metadata[METADATA_KEY])
+        names = _component_index(grid.channel_names, grid.height, grid.width)
         if not names.equals(series.components) and set(names) == set(series.components):
             raise ValueError(
                 "`series` holds the components of its grid in another order, so its frames would "
@@ -399,9 +393,7 @@ class Grid:
         if not isinstance(other, Grid):
             return NotImplemented
         same_axes = list(self.coordinates or ()) == list(other.coordinates or ())
-        own, others = self.to_metadata(), other.to_metadata()
-        own.pop("attributes", None)
-        others.pop("attributes", None)
+        own, others = (grid.evolve(attributes=None).to_metadata() for grid in (self, other))
         return same_axes and own == others
 
     def __hash__(self) -> int:
@@ -409,26 +401,16 @@ class Grid:
 
     def __repr__(self) -> str:
         names = ", ".join(self.channel_names[:3]) + (", ..." if self.channels > 3 else "")
-        sizes = (
-            counted(self.channels, "channel") + f" ({names})",
-            counted(self.height, "row"),
-            counted(self.width, "column"),
-        )
-        parts = ["Grid of " + " x ".join(sizes)]
+        cells = f"{counted(self.height, 'row')} x {counted(self.width, 'column')}"
+        parts = [f"Grid of {counted(self.channels, 'channel')} ({names}) x {cells}"]
         for name, values in (self.coordinates or {}).items():
             parts.append(f"{name} {values[0]:g} to {values[-1]:g}")
         if self.mask is not None:
             parts.append(f"{self.mask.sum()} of {self.mask.size} cells observed")
         return ", ".join(parts)
 
-    def __copy__(self) -> Grid:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Grid:
-        return self
-
     # Pickled as plain data through the constructor: no array type to trust when a model is loaded,
-    # and what is unpickled is read-only again.
+    # and the arrays are read-only again.
     def __reduce__(self) -> tuple[type[Grid], tuple[Any, ...]]:
         coordinates = self.coordinates and {k: v.tolist() for k, v in self.coordinates.items()}
         mask = None if self.mask is None else self.mask.tolist()
@@ -447,7 +429,7 @@ def grid_of(series: TimeSeries) -> Grid:
     Returns
     -------
     Grid
-        What `Grid.from_series` reads, or a grid of one cell.
+        The result of `Grid.from_series`, or a grid of one cell.
 
     Raises
     ------
@@ -461,6 +443,52 @@ def grid_of(series: TimeSeries) -> Grid:
     Grid of 2 channels (channel_0, channel_1) x 1 row x 1 column
     """
     return Grid.from_series(series) or Grid(series.n_components, 1, 1)
+
+
+def stated_components(series: TimeSeries) -> int | None:
+    """Return how many components the grid in a series' metadata has, before the grid is made.
+
+    Parameters
+    ----------
+    series : darts.TimeSeries
+        Any series.
+
+    Returns
+    -------
+    int or None
+        N, which the series itself need not have; None if the series carries no grid.
+
+    Raises
+    ------
+    ValueError
+        If the metadata are not the plain data of a grid.
+
+    Examples
+    --------
+    >>> from darts import TimeSeries
+    >>> series = TimeSeries.from_values(np.zeros((10, 6)))
+    >>> grid = {"channels": 1, "height": 30_000, "width": 30_000}
+    >>> stated_components(series.with_metadata({"grid": grid}))
+    900000000
+    """
+    metadata = series.metadata or {}
+    if METADATA_KEY not in metadata:
+        return None
+    stated = metadata[METADATA_KEY]
+    try:
+        return math.prod(
+            checked_integer(name, stated[name]) for name in ("channels", "height", "width")
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise _no_grid(stated, error) from error
+
+
+def _no_grid(metadata: Any, error: Exception) -> ValueError:
+    return ValueError(
+        f"`metadata` is not the plain data of a grid, {metadata!r:.120}: {error}; expected the "
+        f"result of `Grid.to_metadata()`. If the key {METADATA_KEY!r} of your series' metadata "
+        "holds something else, use another key for it"
+    )
 
 
 def check_same_cells(grids: Mapping[str, Grid]) -> None:

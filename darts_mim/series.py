@@ -6,6 +6,8 @@ S samples of a stochastic series, N = C*H*W components.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -13,11 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
+from darts.utils.likelihood_models.base import likelihood_component_names
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from darts_mim.grid import METADATA_KEY, Grid, grid_of
-from darts_mim.time_zones import in_time_zone, time_zone, with_time_zone
-from darts_mim.times import Frequency, Start, make_time_index
+from darts_mim.grid import METADATA_KEY, Grid, grid_of, stated_components
+from darts_mim.times import (
+    Frequency,
+    Start,
+    in_time_zone,
+    make_time_index,
+    time_zone,
+    with_time_zone,
+)
 
 _LETTERS = {
     "B": "batch",
@@ -27,13 +36,14 @@ _LETTERS = {
     "W": "width",
     "S": "samples",
 }
-_FRAMES = "BTSCHW"  # the order inside: what `Grid` needs last comes last
+_FRAMES = "BTSCHW"  # the order of axes inside; `Grid` needs C, H, W last
+_QUANTILE = re.compile(r"(.*)_(q\d\.\d{3})", re.DOTALL)  # a component's quantile in Darts
 
 
 def frames_to_series(
     frames: ArrayLike,
     *,
-    layout: str = "TCHW",
+    layout: str | None = None,
     channel_names: Sequence[str] | None = None,
     times: ArrayLike | pd.Index[Any] | None = None,
     start: Start | None = None,
@@ -50,16 +60,17 @@ def frames_to_series(
     The values are not copied where they need not be: with the letters C, H, W next to each other
     and in this order, in a contiguous array of the wanted `dtype`, the series shares the memory of
     `frames`, and a ``numpy.memmap`` stays one. Writing to such `frames` changes the series. Darts
-    copies what it slices out of a series: to split data larger than memory, slice the frames.
+    copies the values of a slice: to split data larger than memory, slice the frames.
 
     Parameters
     ----------
     frames : array_like
-        Numbers in any unit, with an axis for each letter of `layout`; NaN marks what is missing.
+        Numbers in any unit, with an axis for each letter of `layout`; NaN marks missing values.
         Integers and booleans are converted.
-    layout : str
-        What the axes of `frames` are, in any order: T time, H height and W width, and where present
-        C channels (else there is one), S samples of a stochastic series, B a batch of clips.
+    layout : str, optional
+        A letter for each axis of `frames`, in any order: T time, H height and W width, and where
+        present C channels (else there is one), S samples of a stochastic series, B a batch of
+        clips. Default: ``"TCHW"``, with a warning where the shape suggests another layout.
     channel_names : sequence of str, optional
         One name per channel. Default: ``"channel_0"``, ``"channel_1"``, ...
     times : DatetimeIndex, RangeIndex or array_like of dates or integers, optional
@@ -127,30 +138,36 @@ def frames_to_series(
     >>> len(frames_to_series(clips, layout="BTHW"))
     5
     """
+    is_assumed = layout is None and channel_names is coordinates is mask is None
+    layout = "TCHW" if layout is None else layout
     check_layout(layout)
     array = _as_array(frames, layout)
     clips = _as_floats(_arranged(array, layout, _FRAMES), dtype)
     _, t, _, c, h, w = clips.shape
+    if is_assumed and (w < min(c, h) or c > h * w > 1):
+        warnings.warn(
+            f"`frames` of shape {array.shape} are read as {c} channels of {h} rows x {w} columns; "
+            "pass layout='THWC' if the channels come last, layout='TBHW' or 'BTHW' if an axis "
+            "holds clips, or layout='TCHW' to confirm",
+            stacklevel=2,
+        )
     attributes = with_time_zone(attributes, time_zone(times if start is None else start))
     grid = Grid(c, h, w, channel_names, coordinates, mask, attributes)
     values = grid.to_components(clips).swapaxes(-1, -2)  # (B, T, S, N) -> (B, T, N, S)
     if not np.may_share_memory(values, array):
         values = np.asarray(values)  # the copy of a memory map lies in memory: it is an array
     index = make_time_index(t, times, start, freq)
-    components: Any = pd.Index(grid.component_names)  # made once, for all clips
-    all_metadata = {**_checked_metadata(metadata), METADATA_KEY: grid.to_metadata()}
-    static_covariates = _as_static_covariates(static_fields or {}, grid)
-    series = [
-        TimeSeries(
-            index,
-            clip,
-            components=components,
-            static_covariates=static_covariates,
-            metadata=deepcopy(all_metadata),
-            copy=False,
+    if METADATA_KEY in (metadata or {}):
+        raise ValueError(
+            f"`metadata` must not have the key {METADATA_KEY!r}, which is for the grid of the "
+            "frames; use another name, or leave out the grid of another series"
         )
-        for clip in values
-    ]
+    options: dict[str, Any] = {
+        "components": pd.Index(grid.component_names),
+        "static_covariates": _as_static_covariates(static_fields or {}, grid),
+        "metadata": {**(metadata or {}), METADATA_KEY: grid.to_metadata()},
+    }
+    series = [TimeSeries(index, clip, **deepcopy(options), copy=False) for clip in values]
     return series if "B" in layout else series[0]
 
 
@@ -202,7 +219,12 @@ def series_to_frames(
     (3, 2, 2, 3, 4)
     """
     check_layout(layout)
-    batch = [series] if isinstance(series, TimeSeries) else _checked_batch(series)
+    batch = [series] if isinstance(series, TimeSeries) else series
+    if not batch or not all(isinstance(each, TimeSeries) for each in batch):
+        raise TypeError(
+            f"`series` must be a TimeSeries or a sequence of them, got {series!r:.80}; pass for "
+            "example the result of `model.predict`"
+        )
     grid = _shared_grid(batch)
     if "C" not in layout and grid.channels > 1:
         raise ValueError(
@@ -247,9 +269,117 @@ def series_to_times(series: TimeSeries) -> pd.DatetimeIndex | pd.RangeIndex:
     >>> series.start_time(), series_to_times(series)[0]
     (Timestamp('2026-01-01 00:00:00'), Timestamp('2026-01-01 00:00:00+0100', tz='Europe/Berlin'))
     """
-    zone = grid_of(series).attributes_of("time").get("time_zone")
+    # not of the grid itself: times do not depend on which components are left
+    stated = (series.metadata or {}).get(METADATA_KEY) or {}
+    zone = ((stated.get("attributes") or {}).get("time") or {}).get("time_zone")
     times: pd.DatetimeIndex | pd.RangeIndex = in_time_zone(series.time_index, zone)
     return times
+
+
+def rebuild_series(series: TimeSeries, **changes: Any) -> TimeSeries:
+    """Return a series that differs in some parts; values that stay are not copied.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Any series.
+    **changes
+        Arguments of the ``TimeSeries`` constructor that differ: `values`, `times`, `components`,
+        `static_covariates`, `hierarchy` or `metadata`.
+
+    Returns
+    -------
+    TimeSeries
+        The other series.
+
+    Examples
+    --------
+    >>> series = frames_to_series(np.zeros((3, 1, 2, 2), dtype=np.float32))
+    >>> other = rebuild_series(series, metadata={"city": "New York"})
+    >>> np.shares_memory(other.all_values(copy=False), series.all_values(copy=False))
+    True
+    """
+    parts: dict[str, Any] = {
+        "times": series.time_index,
+        "values": series.all_values(copy=False),
+        "components": series.components,
+        "static_covariates": series.static_covariates,
+        "hierarchy": series.hierarchy,
+        "metadata": series.metadata,
+    }
+    return TimeSeries(**{**parts, **changes}, copy=False)
+
+
+def parameter_names(series: TimeSeries) -> list[str]:
+    """Return the likelihood parameters that a forecast holds for each component, in order.
+
+    Darts appends their names to those of the components: ``"rain_0_0_q0.100"``,
+    ``"rain_0_0_q0.900"``, ``"rain_0_1_q0.100"``, ...
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Any series. Without a grid, only quantiles are found.
+
+    Returns
+    -------
+    list of str
+        Such as ``["q0.100", "q0.900"]``; empty if the series holds values.
+
+    Examples
+    --------
+    >>> series = TimeSeries.from_values(np.zeros((3, 2)), columns=["a_q0.100", "a_q0.900"])
+    >>> parameter_names(series)
+    ['q0.100', 'q0.900']
+    """
+    components = list(series.components)
+    n_grid = stated_components(series)
+    if n_grid is None:
+        found = [_QUANTILE.fullmatch(name) for name in components]
+        if not all(found):
+            return []
+        names = list(dict.fromkeys(match[1] for match in found if match))
+        parameters = list(dict.fromkeys(match[2] for match in found if match))
+    else:
+        size, rest = divmod(series.n_components, n_grid)
+        if rest or not size:
+            return []
+        names = Grid.from_metadata((series.metadata or {})[METADATA_KEY]).component_names
+        parameters = [name.removeprefix(f"{names[0]}_") for name in components[:size]]
+    return parameters if components == likelihood_component_names(names, parameters) else []
+
+
+def grid_of_forecast(series: TimeSeries) -> Grid:
+    """Return the grid of a series that holds values or likelihood parameters.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Any series.
+
+    Returns
+    -------
+    Grid
+        As `grid_of` returns it, without regard to the parameters.
+
+    Raises
+    ------
+    ValueError
+        If the components are neither those of the grid nor likelihood parameters of them.
+
+    Examples
+    --------
+    >>> series = TimeSeries.from_values(np.zeros((3, 2)), columns=["a_q0.100", "a_q0.900"])
+    >>> print(grid_of_forecast(series))
+    Grid of 1 channel (channel_0) x 1 row x 1 column
+    """
+    n_parameters = len(parameter_names(series))
+    if n_parameters < 2:
+        return grid_of(series)
+    metadata = series.metadata or {}
+    if METADATA_KEY not in metadata:
+        return Grid(series.n_components // n_parameters, 1, 1)
+    return Grid.from_metadata(metadata[METADATA_KEY])
 
 
 def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.DataFrame | None:
@@ -262,11 +392,6 @@ def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.Dat
                 f"`static_fields[{name!r}]` must have the shape of a frame, {grid.shape}, or of "
                 f"one of its channels, {grid.shape[1:]}, got {field.shape}; pass it on this grid"
             )
-        if not (np.issubdtype(field.dtype, np.number) or field.dtype == np.bool_):
-            raise TypeError(
-                f"`static_fields[{name!r}]` must be numbers, got dtype {field.dtype}; number the "
-                "classes, or pass a field for each"
-            )
         # Darts takes booleans for categories
         field = field.astype(np.float32) if field.dtype == np.bool_ else field
         columns[name] = grid.to_components(np.broadcast_to(field, grid.shape))
@@ -275,22 +400,13 @@ def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.Dat
 
 def check_layout(layout: str) -> None:
     """Raise unless a layout has the axes of frames, each once."""
-    if not isinstance(layout, str):
-        raise TypeError(
-            f"`layout` must be a string, got {layout!r} of type {type(layout).__name__}; "
-            "pass for example 'TCHW'"
+    letters = list(layout) if isinstance(layout, str) else []
+    if len(set(letters)) < len(letters) or not set("THW") <= set(letters) <= set(_LETTERS):
+        known = ", ".join(f"{letter} {word}" for letter, word in _LETTERS.items())
+        raise ValueError(
+            f"`layout` must be a string of T, H, W and any of B, C, S, each once ({known}), got "
+            f"{layout!r}; pass for example 'TCHW', 'THWC' or 'BTCHW'"
         )
-    wrong = sorted(set(layout) - set(_LETTERS))
-    doubled = sorted({letter for letter in layout if layout.count(letter) > 1})
-    missing = [letter for letter in "THW" if letter not in layout]
-    for letters, fault in ((wrong, "unknown"), (doubled, "repeated"), (missing, "missing")):
-        if letters:
-            known = ", ".join(f"{letter} {word}" for letter, word in _LETTERS.items())
-            raise ValueError(
-                f"`layout={layout!r}` has {fault} letters: {', '.join(map(repr, letters))}; "
-                f"expected T, H, W and any of B, C, S, each once ({known}), such as 'TCHW', "
-                "'THWC' or 'BTCHW'"
-            )
 
 
 def _as_array(frames: ArrayLike, layout: str) -> NDArray[Any]:
@@ -305,16 +421,11 @@ def _as_array(frames: ArrayLike, layout: str) -> NDArray[Any]:
             f"`frames` must be real numbers, got dtype {array.dtype}; convert them to a floating "
             "type first, for example `np.abs(frames)` or `frames.astype(np.float32)`"
         )
-    if array.ndim != len(layout):
+    if array.ndim != len(layout) or array.size == 0:
         raise ValueError(
-            f"`layout={layout!r}` describes {len(layout)} axes, but `frames` of shape "
-            f"{array.shape} have {array.ndim}; pass a letter for each axis, such as 'THW' for "
-            "frames without channels or 'BTCHW' for a batch of clips"
-        )
-    if array.size == 0:
-        raise ValueError(
-            f"`frames` must not be empty, got shape {array.shape} for `layout={layout!r}`; "
-            "every axis needs at least one entry"
+            f"`frames` must have an axis with entries for each letter of `layout={layout!r}`, got "
+            f"shape {array.shape}; pass a letter for each axis, such as 'THW' for frames without "
+            "channels or 'BTCHW' for a batch of clips"
         )
     return array
 
@@ -330,7 +441,7 @@ def _arranged(array: NDArray[Any], given: str, wanted: str) -> NDArray[Any]:
 
 def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.floating[Any]]:
     if dtype is None:
-        dtype = clips.dtype.newbyteorder("=") if clips.dtype.kind == "f" else np.float32
+        dtype = clips.dtype if clips.dtype.kind == "f" else np.float32
     target = np.dtype(dtype).newbyteorder("=")
     if target.kind != "f":
         raise TypeError(
@@ -340,7 +451,12 @@ def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.float
     if clips.dtype == target:
         return clips
     if clips.dtype.kind in "iu":
-        _check_exact(clips, target)
+        exact = 2 ** (np.finfo(target).nmant + 1)
+        if max(-int(clips.min()), int(clips.max())) > exact:
+            raise ValueError(
+                f"`frames` hold integers beyond {exact}, up to which {target} is exact; pass "
+                "dtype=np.float64, or scale the frames to floats first"
+            )
     try:
         with np.errstate(over="raise"):
             return np.array(clips, dtype=target, order="C")
@@ -351,61 +467,14 @@ def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.float
         ) from error
 
 
-def _check_exact(integers: NDArray[np.integer[Any]], target: np.dtype[Any]) -> None:
-    """Raise if the floating type skips some of these integers."""
-    exact = 2 ** (np.finfo(target).nmant + 1)
-    bounds = np.iinfo(integers.dtype)
-    if bounds.max <= exact:
-        return
-    lowest, highest = int(integers.min()), int(integers.max())
-    worst = lowest if -lowest > highest else highest
-    if abs(worst) > exact:
-        wider = exact < 2**53 and abs(worst) <= 2**53
-        raise ValueError(
-            f"`frames` hold the integer {worst}, but {target} is exact only up to {exact}; "
-            + ("pass dtype=np.float64" if wider else "scale the frames to floats first")
-        )
-
-
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, Mapping):
-        raise TypeError(
-            f"`metadata` must be a mapping, got {type(metadata).__name__}; pass a dictionary"
-        )
-    if METADATA_KEY in metadata:
-        raise ValueError(
-            f"`metadata` must leave the key {METADATA_KEY!r} to the grid of the frames; give yours "
-            "another name, or leave it out if it is the grid of another series"
-        )
-    return dict(metadata)
-
-
-def _checked_batch(series: Any) -> list[TimeSeries]:
-    if not isinstance(series, Sequence) or not all(isinstance(s, TimeSeries) for s in series):
-        raise TypeError(
-            f"`series` must be a TimeSeries or a sequence of them, got {type(series).__name__}; "
-            "pass for example the result of `model.predict`"
-        )
-    if not series:
-        raise ValueError("`series` must not be an empty sequence; pass at least one series")
-    return list(series)
-
-
-def _shared_grid(batch: list[TimeSeries]) -> Grid:
-    """Return the grid of the series, and raise if they differ in what must agree."""
-    first = batch[0]
-    grids = [grid_of(s) for s in batch]
-    for i, (s, grid) in enumerate(zip(batch, grids, strict=True)):
-        for name, got, expected in (
-            ("grid", grid, grids[0]),
-            ("length", len(s), len(first)),
-            ("number of samples", s.n_samples, first.n_samples),
-        ):
-            if got != expected:
-                raise ValueError(
-                    f"`series` must agree in {name} to become one array, got {expected} for series "
-                    f"0 and {got} for series {i}; convert them one by one, or cut them alike first"
-                )
+def _shared_grid(batch: Sequence[TimeSeries]) -> Grid:
+    """Return the grid of the series, and raise if grids or shapes differ."""
+    grids = [grid_of(series) for series in batch]
+    for i, (series, grid) in enumerate(zip(batch, grids, strict=True)):
+        if grid != grids[0] or series.shape != batch[0].shape:
+            raise ValueError(
+                f"`series` must agree in grid, length and number of samples to become one array, "
+                f"got {grids[0]}, (T, N, S) {batch[0].shape} for series 0 and {grid}, "
+                f"{series.shape} for series {i}; convert them one by one, or cut them alike first"
+            )
     return grids[0]

@@ -1,14 +1,18 @@
-"""The times of frames: regular time indices, as Darts' series need them."""
+"""The times of frames: regular time indices, and the time zones that Darts' series cannot hold."""
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone, tzinfo
 from numbers import Integral, Number
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+
+from darts_mim.checks import checked_attributes, checked_integer
 
 if TYPE_CHECKING:
     from darts import TimeSeries
@@ -22,7 +26,7 @@ Frequency: TypeAlias = int | str | timedelta | np.timedelta64 | pd.DateOffset
 _DEFAULT_DATE = "2000-01-01"  # where Darts' own generated series start
 
 
-# Any: what narrows these types below, `numbers.Integral`, means nothing to a type checker.
+# Any: a type checker cannot narrow these types by `numbers.Integral`.
 def make_time_index(
     length: int, times: Any = None, start: Any = None, freq: Any = None
 ) -> TimeIndex:
@@ -70,14 +74,18 @@ def make_time_index(
     if isinstance(freq, np.timedelta64):  # which is an integer to NumPy
         freq = pd.Timedelta(freq)
     if times is not None:
-        return _regular_index(length, times, freq)
+        given = checked_times(times, length)
+        if isinstance(given, pd.DatetimeIndex):
+            return _regular_dates(_without_time_zone(given, "times"), freq)
+        return _regular_integers(given, freq)
     if start is None and (freq is None or isinstance(freq, Integral)):
         start = 0
-    if not isinstance(start, bool) and isinstance(start, Integral):
-        step = _checked_step(freq)
+    if isinstance(start, Integral) and not isinstance(start, bool):
+        step = 1 if freq is None else checked_integer("freq", freq)
         return pd.RangeIndex(int(start), int(start) + length * step, step)
-    date = _DEFAULT_DATE if start is None else start
-    first = _without_time_zone(_checked_date(date), "start")
+    if isinstance(start, Number):
+        raise TypeError(f"`start` must be an integer or a date, got {start!r}; pass '2016-01-01'")
+    first = _without_time_zone(pd.Timestamp(_DEFAULT_DATE if start is None else start), "start")
     index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
     if start is not None and index[0] != first:
         raise ValueError(
@@ -107,45 +115,104 @@ def checked_times(times: Any, count: int) -> pd.Index[Any]:
     >>> checked_times([3, 1, 1], 3).tolist()
     [3, 1, 1]
     """
-    try:
+    given = None
+    with suppress(TypeError, ValueError):
         given = times if isinstance(times, pd.Index) else pd.Index(times)
-    except (TypeError, ValueError) as error:
+    are_dates = isinstance(given, pd.DatetimeIndex)
+    if given is None or not (are_dates or pd.api.types.is_integer_dtype(given.dtype)):
         raise TypeError(
-            f"`times` must be a list of dates or integers, got {times!r:.80} ({error}); pass one "
-            "for each frame"
-        ) from error
+            f"`times` must be a list of dates or integers, got {times!r:.80}; convert them, with "
+            "`pd.to_datetime(times)` or, if they are periods, with `times.to_timestamp()`"
+        )
     if len(given) != count:
         raise ValueError(
             f"`times` must have one entry for each of the {count} frames, got {len(given)}; check "
             "`times`, and which letter of `layout` is T"
         )
-    are_dates = isinstance(given, pd.DatetimeIndex)
-    if not are_dates and not pd.api.types.is_integer_dtype(given.dtype):
-        raise TypeError(
-            f"`times` must be dates or integers, got {type(given).__name__} of {given.dtype}; "
-            "convert them, with `pd.to_datetime(times)` or, if they are periods, with "
-            "`times.to_timestamp()`"
-        )
-    if given.hasnans:
-        unknown = np.flatnonzero(given.isna())
-        shown = ", ".join(map(str, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+    unknown = np.flatnonzero(given.isna())
+    if len(unknown):
         raise ValueError(
-            f"`times` must all be known, got {len(unknown)} {'NaT' if are_dates else 'NA'}, for "
-            f"frame {shown}; leave out such frames, or date them"
+            f"`times` must all be known, got {len(unknown)} NaT, for frame {unknown[0]}; leave out "
+            "such frames, or date them"
         )
     return given if are_dates else given.astype(np.int64)
 
 
-def _regular_index(length: int, times: Any, freq: Any) -> TimeIndex:
-    given = checked_times(times, length)
-    if isinstance(given, pd.DatetimeIndex):
-        return _regular_dates(_without_time_zone(given, "times"), freq)
-    return _regular_integers(given, freq)
+def time_zone(times: Any) -> str | None:
+    """Name the time zone of times, or of a start.
+
+    Raises
+    ------
+    ValueError
+        If the zone has no name.
+
+    Examples
+    --------
+    >>> (
+    ...     time_zone(pd.Timestamp("2026-01-01", tz="Europe/Berlin")),
+    ...     time_zone("2026-01-01"),
+    ...     time_zone(0),
+    ... )
+    ('Europe/Berlin', None, None)
+    >>> time_zone("2026-01-01 00:00+01:00")
+    'UTC+01:00'
+    """
+    if times is None or isinstance(times, Number):
+        return None
+    try:
+        zone = (pd.Index if np.ndim(times) else pd.Timestamp)(times).tz
+    except (AttributeError, TypeError, ValueError):  # no dates, or no valid ones
+        return None
+    return None if zone is None else _zone_name(zone)
+
+
+def with_time_zone(
+    attributes: Mapping[str, Mapping[str, Any]] | None, zone: str | None
+) -> Mapping[str, Mapping[str, Any]] | None:
+    """Remember a time zone in the attributes of a grid.
+
+    Examples
+    --------
+    >>> with_time_zone({"time": {"calendar": "standard"}}, "UTC")
+    {'time': {'calendar': 'standard', 'time_zone': 'UTC'}}
+    """
+    if zone is None:
+        return attributes
+    attributes = checked_attributes(attributes) or {}
+    return {**attributes, "time": {**attributes.get("time", {}), "time_zone": zone}}
+
+
+def in_time_zone(times: Any, zone: str | None) -> Any:
+    """Localise wall-clock times in the zone that `time_zone` named.
+
+    Raises
+    ------
+    ValueError
+        If a wall-clock time does not exist in the zone, or exists twice.
+
+    Examples
+    --------
+    >>> in_time_zone(pd.DatetimeIndex(["2026-03-29 01:30"]), "Europe/Berlin")[0]
+    Timestamp('2026-03-29 01:30:00+0100', tz='Europe/Berlin')
+    """
+    if zone is None or not isinstance(times, pd.DatetimeIndex):
+        return times
+    zoned = times.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    lost = np.asarray(zoned.isna())
+    if lost.any():
+        raise ValueError(
+            f"the times do not all exist once in the time zone {zone}, whose clocks change at "
+            f"{times[lost][0]}; make the series in UTC, with `times.tz_convert('UTC')`"
+        )
+    return zoned
 
 
 def _regular_integers(times: Any, freq: Any) -> pd.RangeIndex:
     steps = np.diff(times.to_numpy(np.int64))
-    step = _checked_step(max(1, int(steps[0])) if freq is None and len(steps) else freq)
+    if freq is None:
+        step = max(1, int(steps[0])) if len(steps) else 1
+    else:
+        step = checked_integer("freq", freq)
     if (steps != step).any():
         raise _irregular(steps, freq)
     first = int(times[0])
@@ -169,57 +236,25 @@ def _regular_dates(times: pd.DatetimeIndex, freq: Any) -> pd.DatetimeIndex:
 
 
 def _irregular(steps: Any, freq: Any) -> ValueError:
-    if len(steps) == 0:
-        return ValueError(
-            f"`times` hold one date that does not lie on `freq={freq!r}`; pass another `freq`"
-        )
-    low, high = (pd.Timedelta(s) if s.dtype.kind == "m" else s for s in (min(steps), max(steps)))
-    expected = "constant steps" if freq is None else f"constant steps of `freq={freq!r}`"
+    shown = [pd.Timedelta(s) if s.dtype.kind == "m" else s for s in np.unique(steps)[:3]]
     return ValueError(
-        f"`times` must increase in {expected}, got steps between {low} and {high}; sort the frames "
-        "by time and drop doubles, fill gaps with NaN frames or make a series of each run without "
-        "gaps, or pass the `freq` that the times have"
+        f"`times` must increase in constant steps of `freq={freq!r}`, got steps of "
+        f"{', '.join(map(str, shown)) or 'one date off it'}; sort the frames by time and drop "
+        "duplicates, fill gaps with NaN frames or make a series of each run without gaps, or pass "
+        "the `freq` that the times have"
     )
 
 
-def _checked_step(freq: Any) -> int:
-    if freq is not None and (isinstance(freq, bool) or not isinstance(freq, Integral)):
-        raise TypeError(
-            f"`freq` must be an integer for an integer index, got {freq!r}; pass a date as `start` "
-            "or dates as `times` for an index of dates"
-        )
-    if freq is not None and freq < 1:
-        raise ValueError(f"`freq={freq}` must be at least 1; time increases from frame to frame")
-    return 1 if freq is None else int(freq)
-
-
-def _checked_date(start: Any) -> pd.Timestamp:
-    try:
-        date = pd.NaT if isinstance(start, Number) else pd.Timestamp(start)
-    except (TypeError, ValueError):
-        date = pd.NaT
-    if not isinstance(date, pd.Timestamp):
-        raise ValueError(
-            f"`start={start!r}` is neither an integer nor a date; pass for example 0, '2016-01-01' "
-            "or a pandas Timestamp"
-        )
-    return date
-
-
 def _checked_offset(freq: Any) -> Any:
-    if freq is None or isinstance(freq, Integral):
-        raise TypeError(
-            f"`freq` must be a pandas offset for an index of dates, got {freq!r}; pass for example "
-            "freq='30min' or freq='D'"
-        )
     try:
-        offset: Any = pd.tseries.frequencies.to_offset(freq)
-    except (TypeError, ValueError) as error:
+        offset: Any = None if isinstance(freq, Integral) else pd.tseries.frequencies.to_offset(freq)
+    except (TypeError, ValueError):
+        offset = None
+    if offset is None or offset.n < 1:
         raise ValueError(
-            f"`freq={freq!r}` is no pandas offset ({error}); pass for example '30min', 'D' or 'MS'"
-        ) from error
-    if offset.n < 1:
-        raise ValueError(f"`freq={freq!r}` must be positive; time increases from frame to frame")
+            f"`freq` must be a positive pandas offset for an index of dates, got {freq!r}; pass "
+            "for example '30min', 'D' or 'MS'"
+        )
     return offset
 
 
@@ -227,10 +262,23 @@ def _without_time_zone(times: Any, name: str) -> Any:
     if times.tz is None:
         return times
     logger.warning(
-        "`%s` are in the time zone %s, which a Darts series cannot hold: their wall-clock time is "
-        "kept, and `series_to_times` gives the zone back. Convert them to UTC first if clocks "
-        "change within the series.",
+        "`%s` are in the time zone %s, which a Darts series cannot hold: it keeps their wall-clock "
+        "time, and `series_to_times` returns them in the zone. If clocks change within the series, "
+        "convert the times to UTC first.",
         name,
         times.tz,
     )
     return times.tz_localize(None)
+
+
+def _zone_name(zone: tzinfo) -> str:
+    """Name a zone so that pandas finds it again, or raise."""
+    # of a zone of zoneinfo, or of pytz; an offset may be called anything, such as CET
+    known = getattr(zone, "key", None) or getattr(zone, "zone", None)
+    offset = zone.utcoffset(None)
+    if known is None and offset is None:
+        raise ValueError(
+            f"the time zone {zone} has no name; convert the times to one that has, for example "
+            "with `times.tz_convert('Europe/Berlin')` or 'UTC'"
+        )
+    return str(known or timezone(offset or timedelta(0)))

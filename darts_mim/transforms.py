@@ -1,4 +1,4 @@
-"""Scale grid series with one set of statistics per channel rather than per cell.
+"""Map series to series: scale by channel, and drop the cells that a mask hides.
 
 Letters for shapes: T time, S samples, C channels, H height (rows), W width (columns),
 N = C*H*W components, K scaled channels.
@@ -6,19 +6,19 @@ N = C*H*W components, K scaled channels.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from darts import TimeSeries
 from darts.dataprocessing.transformers import FittableDataTransformer, InvertibleDataTransformer
 from numpy.typing import NDArray
 from sklearn.preprocessing import MinMaxScaler
 
 from darts_mim.grid import METADATA_KEY, Grid, grid_of
+from darts_mim.series import parameter_names, rebuild_series
 
 _STRETCH = 2**20  # values handled in one go, so that memory maps stay out of memory
 
@@ -41,9 +41,8 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
     ----------
     scaler : object, optional
         A scaler like those of scikit-learn, with ``fit``, ``transform`` and ``inverse_transform``,
-        that treats columns alike and leaves NaN alone. It gets the observed cells as rows and the
-        channels as columns, (T*S*H*W, C). It is copied, never fitted itself. Default:
-        ``MinMaxScaler(feature_range=(0, 1))``.
+        that leaves NaN alone. A copy of it scales each channel, as a single column of the cells,
+        times and samples, (T*S*H*W, 1). Default: ``MinMaxScaler(feature_range=(0, 1))``.
     name : str
         Name of the transformer.
     global_fit : bool
@@ -64,17 +63,14 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         If `scaler` is a class, or lacks one of the three methods.
     ValueError
         From the methods: if a series has other channels than the scaler was fitted on, if it holds
-        likelihood parameters, or if a channel to fit has no observed value.
+        likelihood parameters or infinite values, or if a channel to fit has no observed value.
 
     Notes
     -----
     If `scaler` has ``partial_fit``, as `MinMaxScaler`, `StandardScaler` and `MaxAbsScaler` do,
-    `fit` reads stretches of about a million values (at least a frame) and holds one at a time: the
-    series may be a memory map larger than memory. With others, such as `RobustScaler`, fitting
-    holds copies of all values. `transform` and `inverse_transform` return a series in memory.
-
-    A channel that is never observed for a whole such stretch gets a copy of `scaler` to itself, or
-    with others like it, fitted on the stretches that have values.
+    `fit` reads about a million values at a time: the series may be a memory map larger than memory.
+    With others, such as `RobustScaler`, fitting holds a copy of a channel. `transform` and
+    `inverse_transform` return a series in memory.
 
     Examples
     --------
@@ -106,7 +102,7 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         verbose: bool = False,
         columns: str | Sequence[str] | None = None,
     ) -> None:
-        # Darts hands what is set before `super().__init__` to the methods below, as "fixed".
+        # Darts passes attributes set before `super().__init__` to the methods below, as "fixed".
         self.transformer = _checked_scaler(scaler)
         self.columns = [columns] if isinstance(columns, str) else columns
         super().__init__(
@@ -123,54 +119,48 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         series: TimeSeries | Sequence[TimeSeries],
         params: Mapping[str, Any],
         *args: Any,
-        component_mask: NDArray[np.bool_] | None = None,
         **kwargs: Any,
     ) -> _Fitted:
         """Fit the scaler to a series, or to a sequence of them; called by `fit`."""
-        scaler = params["fixed"]["transformer"]
         batch = [series] if isinstance(series, TimeSeries) else series
-        scopes = [_scope_of(each, params["fixed"]["columns"], component_mask) for each in batch]
+        scopes = [_scope_of(each, params, **kwargs) for each in batch]
         for scope in scopes:
             _check_channels(scope, scopes[0])
-        size = _STRETCH if hasattr(scaler, "partial_fit") else None
-        stretches = [
-            stretch
-            for each, scope in zip(batch, scopes, strict=True)
-            for stretch in _stretches(each.all_values(copy=False), scope, size)
-        ]
-        groups = []
-        for columns, observed in _group_channels(stretches, scopes[0]):
-            group = _Group(columns, deepcopy(scaler))
-            _fit(group.scaler, (stretch.rows(columns) for stretch in observed))
-            groups.append(group)
-        return _Fitted(scopes[0], groups)
+        scalers = []
+        for k, name in enumerate(scopes[0].names):
+            columns = (
+                _checked_finite(cells[part], name)
+                for each, scope in zip(batch, scopes, strict=True)
+                for cells, part in _parts(each.all_values(copy=False), scope, k)
+            )
+            scaler = deepcopy(params["fixed"]["transformer"])
+            _fit(scaler, (column[~np.isnan(column)] for column in columns), name)
+            scalers.append(scaler)
+        return _Fitted(scopes[0], scalers)
 
     @staticmethod
     def ts_transform(
         series: TimeSeries,
         params: Mapping[str, Any],
         *args: Any,
-        component_mask: NDArray[np.bool_] | None = None,
         **kwargs: Any,
     ) -> TimeSeries:
         """Scale a series; called by `transform`."""
-        return _apply("transform", series, params, component_mask)
+        return _apply("transform", series, params, **kwargs)
 
     @staticmethod
     def ts_inverse_transform(
         series: TimeSeries,
         params: Mapping[str, Any],
-        insample: TimeSeries | None = None,
         *args: Any,
-        component_mask: NDArray[np.bool_] | None = None,
         **kwargs: Any,
     ) -> TimeSeries:
         """Scale a series back; called by `inverse_transform`."""
-        return _apply("inverse_transform", series, params, component_mask)
+        return _apply("inverse_transform", series, params, **kwargs)
 
 
 class _Scope(NamedTuple):
-    """What of a series is scaled: some channels of its grid, at the cells that no mask hides."""
+    """The part of a series that is scaled: some channels of its grid, at the cells of its mask."""
 
     grid: Grid
     has_grid: bool  # whether the series itself says so
@@ -183,138 +173,92 @@ class _Scope(NamedTuple):
         return f"{len(self.names)} ({names})"
 
 
-class _Group(NamedTuple):
-    """Channels that share a scaler."""
-
-    columns: NDArray[np.intp]  # their positions among the K channels
-    scaler: Any
-
-
 class _Fitted(NamedTuple):
-    """What a fit leaves."""
+    """The result of a fit."""
 
     scope: _Scope
-    groups: list[_Group]
+    scalers: list[Any]  # K, one for each channel
 
 
-class _Stretch(NamedTuple):
-    """A stretch of a series in time, not read before its rows are asked for."""
+def _parts(
+    values: NDArray[np.floating[Any]], scope: _Scope, k: int
+) -> Iterator[tuple[NDArray[np.floating[Any]], tuple[Any, ...]]]:
+    """Yield values (T, N, S) as cells (T, S, C, H*W), and where a stretch of a channel lies there.
 
-    cells: NDArray[np.floating[Any]]  # (T, S, C, H*W), a view
-    scope: _Scope
-
-    def rows(self, columns: NDArray[np.intp]) -> NDArray[np.floating[Any]]:
-        """Return the visible cells as rows, (T*S*cells, columns)."""
-        block: NDArray[np.floating[Any]] = self.cells[self._index(columns)]  # a copy
-        return np.moveaxis(block, 2, -1).reshape(-1, len(columns))
-
-    def write(self, columns: NDArray[np.intp], rows: NDArray[Any]) -> None:
-        """Put rows where `rows` took its own from."""
-        block = rows.reshape(*self.cells.shape[:2], -1, len(columns))
-        self.cells[self._index(columns)] = np.moveaxis(block, -1, 2)
-
-    def observed(self) -> NDArray[np.bool_]:
-        """Tell which of the K channels have a value here, (K,)."""
-        every = np.arange(len(self.scope.channels))
-        first = self._replace(cells=self.cells[:1])
-        for part in (first, self):
-            missing: NDArray[np.bool_] = np.isnan(part.rows(every)).all(axis=0)
-            if not missing.any():  # as a rule in the first frame, and the rest need not be read
-                break
-        return ~missing
-
-    def _index(self, columns: NDArray[np.intp]) -> tuple[Any, ...]:
-        channels, mask = self.scope.channels[columns], self.scope.grid.mask
-        visible = (channels,) if mask is None else np.ix_(channels, np.flatnonzero(mask))
-        return slice(None), slice(None), *visible
-
-
-def _fit(scaler: Any, stretches: Iterable[NDArray[Any]]) -> None:
-    """Fit a scaler to rows, stretch by stretch if it can."""
-    if not hasattr(scaler, "partial_fit"):
-        scaler.fit(np.concatenate(list(stretches)))
-        return
-    fit = scaler.fit  # which forgets what the scaler may have been fitted on before
-    for rows in stretches:
-        fit(rows)
-        fit = scaler.partial_fit
-
-
-def _apply(
-    method: str,
-    series: TimeSeries,
-    params: Mapping[str, Any],
-    component_mask: NDArray[np.bool_] | None,
-) -> TimeSeries:
-    """Return the series with its scaled channels replaced by what a method makes of them."""
-    fitted: _Fitted = params["fitted"]
-    scope = _scope_of(series, params["fixed"]["columns"], component_mask)
-    _check_channels(scope, fitted.scope)
-    # an array in memory, also of a memory map; what is not scaled is there already
-    values = np.array(series.all_values(copy=False), order="C")
-    for stretch in _stretches(values, scope, _STRETCH):
-        for columns, scaler in fitted.groups:
-            stretch.write(columns, getattr(scaler, method)(stretch.rows(columns)))
-    components: Any = series.components  # an index, which Darts takes as well as a list
-    return TimeSeries(
-        times=series.time_index,
-        values=values,
-        components=components,
-        static_covariates=series.static_covariates,
-        hierarchy=series.hierarchy,
-        metadata=series.metadata,
-        copy=False,
-    )
-
-
-def _stretches(
-    values: NDArray[np.floating[Any]], scope: _Scope, size: int | None
-) -> list[_Stretch]:
-    """Cut values (T, N, S) into stretches of about `size` values, or into one without a size."""
-    frames = scope.grid.to_frames(values.swapaxes(1, 2))  # (T, S, C, H, W)
-    cells = frames.reshape(*frames.shape[:3], scope.grid.height * scope.grid.width)
-    step = max(1, len(cells) if size is None else size // math.prod(cells.shape[1:]))
-    return [_Stretch(cells[t : t + step], scope) for t in range(0, len(cells), step)]
-
-
-def _group_channels(
-    stretches: list[_Stretch], scope: _Scope
-) -> list[tuple[NDArray[np.intp], list[_Stretch]]]:
-    """Group channels that have values in the same stretches, and return those with each group.
-
-    In scikit-learn's ``partial_fit``, statistics become NaN for good after a stretch in which their
-    column has no value at all. As a rule there is a single group: each channel is observed often.
+    The cells are a view, of which nothing is read yet.
     """
-    observed = np.empty((len(stretches), len(scope.names)), dtype=bool)
-    for i, stretch in enumerate(stretches):
-        observed[i] = stretch.observed()
-    groups: dict[bytes, list[int]] = {}
-    for column, (name, pattern) in enumerate(zip(scope.names, observed.T, strict=True)):
-        if not pattern.any():
-            raise ValueError(
-                f"`series` has no observed value in channel {name!r} to fit a scaler on: all are "
-                "NaN or hidden by the grid's mask; fit on other series, with `global_fit=True` on "
-                "several, or name the channels to scale with `columns`"
-            )
-        groups.setdefault(pattern.tobytes(), []).append(column)
-    return [
-        (np.array(columns), list(compress(stretches, observed[:, columns[0]])))
-        for columns in groups.values()
-    ]
+    frames = scope.grid.to_frames(values.swapaxes(1, 2))  # (T, S, C, H, W)
+    cells = frames.reshape(*frames.shape[:3], -1)
+    mask = scope.grid.mask
+    visible = slice(None) if mask is None else np.flatnonzero(mask)
+    step = max(1, _STRETCH // (cells.shape[1] * cells.shape[3]))
+    for t in range(0, len(cells), step):
+        yield cells, (slice(t, t + step), slice(None), scope.channels[k], visible)
+
+
+def _fit(scaler: Any, columns: Iterable[NDArray[Any]], name: str) -> None:
+    """Fit a scaler to the known values of a channel, stretch by stretch if it can."""
+    known: Iterator[NDArray[Any]] = (column[:, np.newaxis] for column in columns if len(column))
+    if not hasattr(scaler, "partial_fit"):
+        held = list(known)
+        known = iter([np.concatenate(held)] if held else [])
+    first = next(known, None)
+    if first is None:
+        raise ValueError(
+            f"`series` has no observed value in channel {name!r} to fit a scaler on: all are NaN "
+            "or hidden by the grid's mask; fit on other series, with `global_fit=True` on several, "
+            "or name the channels to scale with `columns`"
+        )
+    scaler.fit(first)  # which forgets an earlier fit of the scaler
+    for rows in known:
+        scaler.partial_fit(rows)
+
+
+def _apply(method: str, series: TimeSeries, params: Mapping[str, Any], **kwargs: Any) -> TimeSeries:
+    """Return the series with its scaled channels replaced by the result of a scaler's method."""
+    fitted: _Fitted = params["fitted"]
+    scope = _scope_of(series, params, **kwargs)
+    _check_channels(scope, fitted.scope)
+    # an array in memory, also of a memory map; the other channels keep their values
+    values = np.array(series.all_values(copy=False), order="C")
+    for k, (name, scaler) in enumerate(zip(scope.names, fitted.scalers, strict=True)):
+        for cells, part in _parts(values, scope, k):
+            block = _checked_finite(cells[part], name)
+            cells[part] = getattr(scaler, method)(block.reshape(-1, 1)).reshape(block.shape)
+    return rebuild_series(series, values=values)
+
+
+def _checked_finite(values: NDArray[Any], name: str) -> NDArray[Any]:
+    if np.isinf(values).any():
+        raise ValueError(
+            f"`series` must be finite to be scaled, got infinity in channel {name!r}; write NaN "
+            "where a value is missing, or hide the cell with the grid's mask"
+        )
+    return values
 
 
 def _scope_of(
-    series: TimeSeries, columns: Sequence[str] | None, component_mask: NDArray[np.bool_] | None
+    series: TimeSeries, params: Mapping[str, Any], component_mask: Any = None, **_: Any
 ) -> _Scope:
-    """Find out what of a series is to be scaled."""
+    """Find the part of a series to scale."""
     if component_mask is not None:
         raise ValueError(
             "`component_mask` selects cells, but a channel is scaled as a whole; select channels "
             "with `GridScaler(columns=...)`, and hide cells with the grid's mask"
         )
-    _check_no_parameters(series)
-    grid, has_grid = grid_of(series), METADATA_KEY in (series.metadata or {})
+    has_grid = METADATA_KEY in (series.metadata or {})
+    parameters = parameter_names(series) if has_grid else []
+    # a single quantile lies on the scale of the values; other parameters, say a rate, need not
+    if len(parameters) > 1 or (parameters and not parameters[0].startswith("q")):
+        raise ValueError(
+            f"`series` holds likelihood parameters or several quantiles, such as "
+            f"{series.components[0]!r}, but a channel's statistics are for its values; forecast "
+            "samples, without `predict_likelihood_parameters`, scale them back, and take quantiles "
+            "of the result"
+        )
+    grid = grid_of(series)
     names = grid.channel_names if has_grid else tuple(series.components)
+    columns = params["fixed"]["columns"]
     chosen = set(names if columns is None else columns)
     if not chosen or not chosen <= set(names):
         raise ValueError(
@@ -339,25 +283,6 @@ def _check_channels(scope: _Scope, expected: _Scope) -> None:
         )
 
 
-def _check_no_parameters(series: TimeSeries) -> None:
-    """Refuse what Darts names after components: likelihood parameters. A single quantile is fine.
-
-    Quantiles lie on the scale of the values, other parameters need not: say, a rate.
-    """
-    metadata = series.metadata or {}
-    if METADATA_KEY not in metadata:
-        return
-    grid = Grid.from_metadata(metadata[METADATA_KEY])
-    name, first = grid.component_names[0], series.components[0]
-    is_quantile = first.startswith(f"{name}_q") and series.n_components == grid.n_components
-    if first.startswith(f"{name}_") and not is_quantile:
-        raise ValueError(
-            f"`series` holds likelihood parameters or several quantiles, such as {first!r}, but a "
-            "channel's statistics are for its values; forecast samples, without "
-            "`predict_likelihood_parameters`, scale them back, and take quantiles of the result"
-        )
-
-
 def _checked_scaler(scaler: Any) -> Any:
     if scaler is None:
         return MinMaxScaler(feature_range=(0, 1))
@@ -368,3 +293,112 @@ def _checked_scaler(scaler: Any) -> Any:
             "example `sklearn.preprocessing.StandardScaler()`"
         )
     return scaler
+
+
+def drop_hidden(series: TimeSeries, grid: Grid | None = None) -> TimeSeries:
+    """Drop the components of cells that a grid's mask hides.
+
+    A model forecasts NaN in those cells, and Darts' anomaly scorers and scikit-learn's models do
+    not take NaN. The result is an ordinary multivariate series without a grid; `restore_hidden`
+    brings it, or a series with the same components, back on the grid.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Values or samples on a grid.
+    grid : Grid, optional
+        The grid with the mask. Default: the grid of the series.
+
+    Returns
+    -------
+    TimeSeries
+        The components of the observed cells, in their order, with their static covariates; all of
+        the components if there is no mask. A hierarchy is dropped.
+
+    Raises
+    ------
+    ValueError
+        If `series` does not have the components of `grid`.
+
+    Examples
+    --------
+    >>> from darts_mim import frames_to_series
+    >>> mask = [[True, False, True]]
+    >>> series = frames_to_series(np.ones((4, 1, 1, 3)), layout="TCHW", mask=mask)
+    >>> drop_hidden(series).components.tolist()
+    ['channel_0_0_0', 'channel_0_0_2']
+    """
+    grid = grid_of(series) if grid is None else grid
+    if series.n_components != grid.n_components:
+        raise ValueError(
+            f"`series` must have the {grid.n_components} components of {grid}, got "
+            f"{series.n_components}; pass the grid of this series"
+        )
+    observed = _observed_components(grid)
+    table = series.static_covariates
+    is_by_component = table is not None and len(table) == series.n_components
+    return rebuild_series(
+        series,
+        values=series.all_values(copy=False)[:, observed],
+        components=series.components[observed],
+        static_covariates=table[observed] if is_by_component else table,
+        hierarchy=None,
+        metadata={k: v for k, v in (series.metadata or {}).items() if k != METADATA_KEY},
+    )
+
+
+def restore_hidden(series: TimeSeries, grid: Grid) -> TimeSeries:
+    """Put a series of observed cells back on its grid, with NaN in the hidden cells.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        A component for each observed cell, as `drop_hidden` returns them, or a forecast or a score
+        of such a series. Their names do not matter, their order does.
+    grid : Grid
+        The grid with the mask, such as ``Grid.from_series(series)`` before `drop_hidden`.
+
+    Returns
+    -------
+    TimeSeries
+        On `grid`. Static covariates and a hierarchy are dropped.
+
+    Raises
+    ------
+    ValueError
+        If `series` does not have a component for each observed cell.
+
+    Examples
+    --------
+    >>> from darts_mim import frames_to_series, series_to_frames
+    >>> mask = [[True, False, True]]
+    >>> series = frames_to_series(np.ones((4, 1, 1, 3)), layout="TCHW", mask=mask)
+    >>> restored = restore_hidden(drop_hidden(series) * 2, Grid.from_series(series))
+    >>> series_to_frames(restored)[0]
+    array([[[ 2., nan,  2.]]], dtype=float32)
+    """
+    observed = _observed_components(grid)
+    if series.n_components != observed.sum():
+        raise ValueError(
+            f"`series` must have a component for each of the {observed.sum()} observed components "
+            f"of `grid`, got {series.n_components}; pass the grid that they were dropped from, and "
+            "`component_wise=True` to a scorer"
+        )
+    t, _, s = series.shape
+    values = np.full((t, grid.n_components, s), np.nan, dtype=series.dtype)
+    values[:, observed] = series.all_values(copy=False)
+    return rebuild_series(
+        series,
+        values=values,
+        components=pd.Index(grid.component_names),
+        static_covariates=None,
+        hierarchy=None,
+        metadata={**(series.metadata or {}), METADATA_KEY: grid.to_metadata()},
+    )
+
+
+def _observed_components(grid: Grid) -> NDArray[np.bool_]:
+    """Find the components that no mask hides, (N,)."""
+    mask = np.ones(grid.shape[1:], dtype=bool) if grid.mask is None else grid.mask
+    observed: NDArray[np.bool_] = np.broadcast_to(mask, grid.shape).ravel()
+    return observed

@@ -1,4 +1,4 @@
-"""Whatever frames are given, they come back exactly, or are refused clearly."""
+"""Frames of any shape, type and layout come back exactly."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from darts_mim import Grid, frames_to_series, series_to_frames
 
-PROFILE = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROFILE = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 AXES = {"T": (1, 5), "C": (1, 3), "H": (1, 4), "W": (1, 4), "S": (1, 3), "B": (1, 3)}
 DTYPES = st.sampled_from(["f2", "f4", "f8", ">f4", "i1", "u1", "i4", "i8", "?"])
 
@@ -72,27 +72,3 @@ def test_grid_and_times_make_the_round_trip(frames: np.ndarray, freq: Any, data:
         freq if isinstance(freq, int) else pd.tseries.frequencies.to_offset(freq)
     )
     np.testing.assert_array_equal(series_to_frames(series), frames)
-
-
-@PROFILE
-@given(
-    arrays.arrays(
-        st.sampled_from(["f4", "f8", "c8", "O", "U3", "i8", "M8[s]"]),
-        arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=3),
-    ),
-    st.text("TCHWSBX", max_size=6),
-    st.sampled_from([None, 1, -2, "D", "no frequency", 0]),
-)
-def test_what_is_no_series_of_frames_is_refused_clearly(
-    frames: np.ndarray, layout: str, freq: Any
-) -> None:
-    arguments = {"frames": frames, "layout": layout, "freq": freq}
-    refusal = ""
-    try:
-        series = frames_to_series(**arguments)
-    except (TypeError, ValueError) as error:
-        refusal = str(error)
-    if refusal:
-        assert any(f"`{name}" in refusal for name in arguments)
-    else:
-        assert series_to_frames(series, layout=layout).shape == frames.shape

@@ -1,24 +1,22 @@
 """Frame-wise errors of gridded forecasts, with the signature of Darts' own metrics.
 
-A frame is what a series holds at one time step: (C, H, W) values, channels, height and width. Every
+A frame is the values of a series at one time step: (C, H, W), channels, height and width. Every
 metric here gives *one value per frame*, (T,) for a pair of series, so that `backtest` returns an
 error for each frame of the horizon; `time_reduction=np.nanmean` gives one number instead, and a
 sequence of series a list, exactly as Darts does it (the plumbing is Darts' `multi_ts_support`).
 
-What all of them share:
+All of them share these rules:
 
 - The grid is read from the series; a series without one is a 1x1 grid with a channel per component.
 - A prediction of several samples is reduced to its median, as in Darts; the actual series must have
   one sample.
-- Cells that were never observed (the mask of the actual series' grid, or that of the prediction's
-  where it has none) and values that are NaN in
-  the actual frame do not count. A frame of which nothing was observed is NaN; a NaN *predicted* for
-  an observed cell makes the whole frame NaN.
-- Everything is computed in float64, whatever the series' type.
+- Cells under the mask (of the actual series, or of the prediction if that has none) and values that
+  are NaN in the actual frame do not count. A frame without observed values is NaN; a NaN
+  *predicted* for an observed cell makes the whole frame NaN.
+- Errors are computed in float64, for series of any type.
 
-They differ in what a published number may silently depend on: sum or mean over pixels, the data's
-range, clipping, bytes or floats. Each is an argument; `darts_mim.metrics.protocols` names the usual
-combinations.
+The arguments are the choices that a published number depends on: sum or mean over pixels, the range
+of the data, clipping, bytes or floats. `darts_mim.metrics.protocols` names the usual combinations.
 """
 
 from __future__ import annotations
@@ -37,7 +35,6 @@ from darts_mim.metrics.ssim_windows import (
     check_window_fits,
     checked_window_size,
     complete_windows,
-    crop_to_windows,
 )
 
 __all__ = ["frame_mae", "frame_mse", "frame_psnr", "frame_rmse", "frame_ssim"]
@@ -47,11 +44,6 @@ Reduction: TypeAlias = Callable[..., NDArray[np.float64]]
 PixelReduction: TypeAlias = Literal["mean", "sum"]
 Window: TypeAlias = Literal["uniform", "gaussian"]
 _P = ParamSpec("_P")
-
-_PIXEL_REDUCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
-    "mean": np.mean,
-    "sum": np.sum,
-}
 
 
 def _frame_metric(score: Callable[_P, NDArray[np.float64]]) -> Callable[_P, Scores]:
@@ -80,9 +72,9 @@ def frame_mse(
     Parameters
     ----------
     actual_series : TimeSeries or sequence of TimeSeries
-        What happened: C*H*W components, one sample.
+        Observations: C*H*W components, one sample.
     pred_series : TimeSeries or sequence of TimeSeries
-        What was forecast, on the same grid. Several samples are reduced to their median.
+        Forecasts on the same grid. Several samples are reduced to their median.
     intersect : bool
         Compare the frames at the times that both series have. With False the series are compared
         position by position and must be equally long.
@@ -139,11 +131,8 @@ def frame_mse(
     0.625
     """
     frames = pair_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else checked_data_range(data_range)
-    reduce_pixels = _pixel_reduction(pixel_reduction)
-    return _score_frames(
-        frames, lambda pair: reduce_pixels(np.square(_errors(pair) / scale)), time_reduction
-    )
+    over_pixels = _pixel_reduction(pixel_reduction)
+    return _score_errors(frames, data_range, lambda e: over_pixels(np.square(e)), time_reduction)
 
 
 @_frame_metric
@@ -179,11 +168,8 @@ def frame_mae(
     array([ 6., 12.])
     """
     frames = pair_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else checked_data_range(data_range)
-    reduce_pixels = _pixel_reduction(pixel_reduction)
-    return _score_frames(
-        frames, lambda pair: reduce_pixels(np.abs(_errors(pair) / scale)), time_reduction
-    )
+    over_pixels = _pixel_reduction(pixel_reduction)
+    return _score_errors(frames, data_range, lambda e: over_pixels(np.abs(e)), time_reduction)
 
 
 @_frame_metric
@@ -210,7 +196,7 @@ def frame_rmse(
     Notes
     -----
     The average of these over frames or forecasts is smaller than the root of the averaged squared
-    error, which is what most traffic papers print: take `frame_mse`, average, and then the root, as
+    error, which most traffic papers print: take `frame_mse`, average, and then the root, as
     the table of the protocol "traffic" does.
 
     Examples
@@ -223,9 +209,8 @@ def frame_rmse(
     array([0.5, 1. ])
     """
     frames = pair_frames(actual_series, pred_series, intersect, clip)
-    scale = 1.0 if data_range is None else checked_data_range(data_range)
-    return _score_frames(
-        frames, lambda pair: np.sqrt(np.mean(np.square(_errors(pair) / scale))), time_reduction
+    return _score_errors(
+        frames, data_range, lambda e: np.sqrt(np.mean(np.square(e))), time_reduction
     )
 
 
@@ -379,7 +364,8 @@ def frame_ssim(
             use_sample_covariance=window == "uniform",
             full=True,
         )
-        return crop_to_windows(similarity, size)[windows].mean()
+        margin = size // 2  # of windows that reach beyond the frame
+        return similarity[:, margin:-margin, margin:-margin][windows].mean()
 
     return _score_frames(frames, score, time_reduction)
 
@@ -396,14 +382,26 @@ def _score_frames(
     return scores if time_reduction is None else np.atleast_2d(time_reduction(scores, axis=0))
 
 
+def _score_errors(
+    frames: PairedFrames,
+    data_range: float | None,
+    score: Callable[[NDArray[np.floating[Any]]], Any],
+    time_reduction: Reduction | None,
+) -> NDArray[np.float64]:
+    """Score the errors of each frame, divided by the range of the data if there is one."""
+    scale = 1.0 if data_range is None else checked_data_range(data_range)
+    return _score_frames(frames, lambda pair: score(_errors(pair) / scale), time_reduction)
+
+
 def _errors(pair: PairedFrames) -> NDArray[np.floating[Any]]:
     return pair.predicted[pair.observed] - pair.actual[pair.observed]
 
 
 def _pixel_reduction(name: str) -> Callable[[NDArray[np.float64]], Any]:
-    if name not in _PIXEL_REDUCTIONS:
+    reductions: dict[str, Callable[..., Any]] = {"mean": np.mean, "sum": np.sum}
+    if name not in reductions:
         raise ValueError(
             f"`pixel_reduction` must be 'mean' or 'sum', got {name!r}; for other statistics over "
             "cells use Darts' `se` or `ae` with `component_reduction`"
         )
-    return _PIXEL_REDUCTIONS[name]
+    return reductions[name]

@@ -13,18 +13,16 @@ from darts import TimeSeries
 from darts.metrics.utils import _get_values_or_raise
 from numpy.typing import NDArray
 
+from darts_mim.checks import checked_number
 from darts_mim.grid import Grid, check_same_cells, grid_of
 from darts_mim.times import time_span
 
 _BYTE_RANGE = 255.0
-_TOLERANCE = 1e-6  # of a range: what rounding in float32 may add to it
-_REMEDY = (
-    "pass the distance from the smallest to the largest value a frame can have, such as 1.0 or 255"
-)
+_TOLERANCE = 1e-6  # of a range: rounding in float32 may add that much
 
 
 class PairedFrames(NamedTuple):
-    """What a score compares: the frames of two series, or a single frame of each."""
+    """The frames of two series that a score compares, or a single frame of each."""
 
     actual: NDArray[np.floating[Any]]  # ([T,] C, H, W)
     predicted: NDArray[np.floating[Any]]  # ([T,] C, H, W)
@@ -63,7 +61,7 @@ def pair_frames(
     if grid.mask is not None:
         observed &= grid.mask
     frames = PairedFrames(actual, predicted, observed)
-    return frames if clip is None else _clip(frames, *_checked_clip(clip))
+    return frames if clip is None else _clip(frames, *clip)
 
 
 def fit_range(
@@ -88,21 +86,15 @@ def fit_range(
     return PairedFrames(actual, predicted, frames.observed), _BYTE_RANGE
 
 
-def check_positive_range(data_range: float | np.number[Any], remedy: str) -> None:
-    """Raise if `data_range` is not positive and finite; the message ends with `remedy`."""
-    if not (math.isfinite(data_range) and data_range > 0):
-        raise ValueError(f"`data_range` must be positive and finite, got {data_range!r}; {remedy}")
-
-
 def checked_data_range(data_range: Any) -> float:
-    """Return the range of a frame's values as a float, or raise if it is no positive number."""
-    if isinstance(data_range, bool) or not isinstance(data_range, int | float | np.number):
-        raise TypeError(
-            f"`data_range` must be a number, got {data_range!r} of type "
-            f"{type(data_range).__name__}; {_REMEDY}"
+    """Return the range of a frame's values as a float, or raise if it is not positive."""
+    value = checked_number("data_range", data_range)
+    if value <= 0:
+        raise ValueError(
+            f"`data_range` must be positive, got {value}; pass the distance from the smallest to "
+            "the largest value that a frame can have, such as 1.0 or 255"
         )
-    check_positive_range(data_range, _REMEDY)
-    return float(data_range)
+    return value
 
 
 def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
@@ -125,27 +117,17 @@ def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
     return actual if actual.mask is not None else predicted
 
 
-def _checked_clip(clip: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(bound) for bound in clip)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`clip` must be two numbers (low, high), got {clip!r}; pass for example (0.0, 1.0)"
-        ) from error
-    if not low < high:
-        raise ValueError(f"`clip` must be (low, high) with low < high, got {clip!r}; swap them")
-    return low, high
-
-
 def _clip(frames: PairedFrames, low: float, high: float) -> PairedFrames:
     """Clip the predictions to bounds that the actual frames keep to."""
+    if not low < high:
+        raise ValueError(f"`clip` must be (low, high) with low < high, got {(low, high)}")
     smallest, largest = _extremes(frames)
     slack = _TOLERANCE * (high - low)
     if smallest < low - slack or largest > high + slack:
         raise ValueError(
             f"the actual frames lie in [{smallest:g}, {largest:g}], outside of the "
-            f"[{low:g}, {high:g}] that predictions would be clipped to; pass the bounds or the "
-            "`data_range` of your data, or scale the series"
+            f"[{low:g}, {high:g}] of `clip`; pass the bounds or the `data_range` of your data, or "
+            "scale the series"
         )
     return frames._replace(predicted=np.clip(frames.predicted, low, high))
 

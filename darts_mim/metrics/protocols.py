@@ -8,8 +8,8 @@ from floats with one data range or another. A protocol is one such convention:
     arguments = {"forecast_horizon": 10, "last_points_only": False, "retrain": False}
     table = rules.table(model.backtest(test, **arguments, **rules))
 
-What no metric can fix is the data: the test set, the frame size and the scaling must be those of
-the table that one compares with. `Protocol.unknown` says what the sources leave open.
+No metric can fix the data: the test set, the frame size and the scaling must be those of the table
+to compare with. `Protocol.unknown` lists details that the sources do not state.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from darts_mim.metrics.frames import frame_mae, frame_mse, frame_psnr, frame_ssim
-from darts_mim.metrics.pairs import check_positive_range
+from darts_mim.metrics.pairs import checked_data_range
 
 __all__ = ["PROTOCOLS", "Protocol", "protocol"]
 
@@ -39,7 +39,7 @@ class Protocol(Mapping[str, list[Any]]):
     Attributes
     ----------
     name : str
-        What `protocol` finds it by.
+        Name of the protocol.
     labels : tuple of str
         Names of the metrics, in order: the last axis of the array that `backtest` returns.
     metrics : tuple of callable
@@ -47,9 +47,9 @@ class Protocol(Mapping[str, list[Any]]):
     options : tuple of mapping
         Their arguments, for data in the range that the protocol was asked for.
     description : str
-        What exactly is computed.
+        The computation in detail.
     unknown : str
-        What the sources do not say.
+        Details that the sources do not state.
     sources : tuple of str
         Where the convention was read.
     pooled_root : bool
@@ -79,15 +79,15 @@ class Protocol(Mapping[str, list[Any]]):
         return 2
 
     def table(self, errors: ArrayLike | list[Any]) -> pd.DataFrame:
-        """Label what `backtest` returned, a row for each frame and one for their mean.
+        """Label the result of `backtest`, a row for each frame and one for their mean.
 
         Parameters
         ----------
         errors : array_like or list of array_like
             From `backtest` with this protocol, `last_points_only=False` and a `reduction` over the
             forecasts: (T, metrics), (T,) where there is one metric; or a list of such arrays, from
-            a sequence of series, which are averaged with equal weights. What `backtest` returns
-            with other arguments can have the same shape, and cannot be told from it.
+            a sequence of series, which are averaged with equal weights. Results of `backtest` with
+            other arguments may have the same shape, and are not recognised.
 
         Returns
         -------
@@ -115,13 +115,7 @@ class Protocol(Mapping[str, list[Any]]):
         size = len(self.labels)
         # A list that `backtest` returns holds one array, or number, for each series.
         is_by_series = isinstance(errors, list) and not isinstance(errors[0], list)
-        try:
-            values = np.asarray(errors, dtype=np.float64)
-        except ValueError as error:
-            raise ValueError(
-                "`errors` of several series must have equally many frames; pass what `backtest` "
-                "returns with one `forecast_horizon` for all of them"
-            ) from error
+        values = np.asarray(errors, dtype=np.float64)
         # A single frame or metric has no axis of its own.
         frames = values.mean(axis=0) if is_by_series else values
         if frames.ndim > (2 if size > 1 else 1) or (size > 1 and frames.shape[-1:] != (size,)):
@@ -144,7 +138,7 @@ class Protocol(Mapping[str, list[Any]]):
 _PIXEL_SUM: Final = {"data_range": 1.0, "pixel_reduction": "sum"}
 _CLIPPED: Final = {"clip": (0.0, 1.0)}
 _BYTES: Final = {"data_range": 1.0, "quantize": True}
-# What scikit-image took for floats before it refused to guess, although the frames lie in [0, 1].
+# scikit-image assumed this for floats before it refused to guess, although frames lie in [0, 1].
 _FLOAT_GUESS: Final = {"data_range": 2.0}
 
 _MIM_CODE: Final = "Yunbo426/MIM at a61eb6a, src/trainer.py and src/utils/metrics.py"
@@ -157,11 +151,10 @@ _MOVING_MNIST: Final = Protocol(
     metrics=(frame_mse, frame_mae, frame_ssim),
     options=({**_PIXEL_SUM, **_CLIPPED}, _PIXEL_SUM, {**_FLOAT_GUESS, **_CLIPPED}),
     description=(
-        "Moving MNIST as MIM's released code evaluates it, frames in [0, 1]. MSE: predictions "
-        "clipped to [0, 1], squared error summed over a frame's pixels. MAE: predictions as they "
-        "are, absolute error summed over a frame's pixels. SSIM: clipped floats, uniform 7x7 "
-        "window, data range 2, which scikit-image then took for floats. Each averaged over frames "
-        "and sequences."
+        "Moving MNIST as MIM's released code evaluates it, frames in [0, 1]. MSE: summed over a "
+        "frame's pixels, predictions clipped to [0, 1]. MAE: summed, predictions not clipped. "
+        "SSIM: clipped floats, uniform 7x7 window, data range 2, as scikit-image then assumed for "
+        "floats. Each averaged over frames and sequences."
     ),
     unknown=(
         "The paper states neither the parameters of its SSIM nor any clipping. The released test "
@@ -195,8 +188,8 @@ _KTH: Final = Protocol(
         "whose code is the one with a KTH loader."
     ),
     unknown=(
-        "MIM's released code has no KTH loader and takes SSIM from floats with data range 2, which "
-        "tends to give larger values; the paper does not say how its KTH table was made."
+        "The paper does not say how its KTH table was made. MIM's released code, without a KTH "
+        "loader, takes SSIM from floats with data range 2, which tends to give larger values."
     ),
     sources=(_PREDRNN_CODE, _MIM_CODE),
 )
@@ -219,9 +212,8 @@ _OPENSTL: Final = Protocol(
         "floats, of each frame, then averaged."
     ),
     unknown=(
-        "Its environment asks for scikit-image <= 0.19.3, its requirements for any version; the "
-        "versions behind the tables are not stated. Its weather data are evaluated in another "
-        "way."
+        "The version of scikit-image behind the tables, 0.19.3 or any. The weather data are "
+        "evaluated in another way."
     ),
     sources=("chengtan9907/OpenSTL at c74deb5, openstl/core/metrics.py",),
 )
@@ -237,10 +229,8 @@ _TAXIBJ: Final = Protocol(
         "clipped, squared error summed over the 2x32x32 values of a frame."
     ),
     unknown=(
-        "The paper does not state the scale of its TaxiBJ table. The released code sums over [0, "
-        "1], and has a line for [-1, 1] commented out, which would make the figures four times "
-        "larger. Actual flows beyond `data_range` raise an error here; the released code lets "
-        "them pass."
+        "The paper does not state the scale of its TaxiBJ table: over [-1, 1] the figures would be "
+        "four times larger. Actual flows beyond `data_range` are refused here, not in its code."
     ),
     sources=(_MIM_CODE, "the same, src/data_provider/taxibj.py"),
 )
@@ -255,10 +245,7 @@ _TRAFFIC: Final = Protocol(
         "averaged over all cells and both flows. `table` adds RMSE as ST-ResNet computes it, the "
         "root of the squared error averaged over forecasts and, in the row 'mean', over frames."
     ),
-    unknown=(
-        "Papers that leave out cells with little traffic (a threshold on the actual flow) print "
-        "other figures; set such values of the actual series to NaN to do the same."
-    ),
+    unknown=("Some papers leave out cells with little traffic: set such actual values to NaN."),
     sources=(
         "Zhang, Zheng, Qi: Deep spatio-temporal residual networks, AAAI 2017",
         "TolicWang/DeepST at 60f0e10, models/STResNet.py (a port)",
@@ -278,7 +265,7 @@ def protocol(name: str, *, data_range: float | None = None) -> Protocol:
     Parameters
     ----------
     name : {"moving-mnist", "predrnn", "kth", "openstl", "taxibj", "traffic"}
-        What each computes, from which source, and what stays unknown is in its `description`,
+        The computation, the source and the unknown details of each are its `description`,
         `sources` and `unknown`.
     data_range : float, optional
         The data lie in [0, data_range]; 1 if not given. Figures are those of frames in [0, 1]
@@ -314,10 +301,8 @@ def protocol(name: str, *, data_range: float | None = None) -> Protocol:
             f"`data_range={data_range!r}` does not fit the protocol {name!r}, whose figures are in "
             "the units of the data; leave it out, and bring series and forecasts to those units"
         )
-    check_positive_range(
-        data_range, "pass the largest value that a frame can have, such as 255 for bytes"
-    )
-    return replace(rules, options=tuple(_scaled(o, float(data_range)) for o in rules.options))
+    scale = checked_data_range(data_range)
+    return replace(rules, options=tuple(_scaled(each, scale) for each in rules.options))
 
 
 def _scaled(options: Mapping[str, Any], data_range: float) -> dict[str, Any]:

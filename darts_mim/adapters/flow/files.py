@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from darts_mim._optional import import_optional
 from darts_mim.adapters.flow.timeline import listed
-from darts_mim.time_zones import time_zone
-from darts_mim.times import make_time_index
+from darts_mim.times import make_time_index, time_zone
 
 FirstSlot: TypeAlias = Literal[0, 1]
 

@@ -19,8 +19,7 @@ from darts_mim.adapters.flow.timeline import Frames, instants, listed
 from darts_mim.checks import counted
 from darts_mim.grid import grid_of
 from darts_mim.series import series_to_frames
-from darts_mim.time_zones import in_time_zone, time_zone
-from darts_mim.times import make_time_index, time_span
+from darts_mim.times import in_time_zone, make_time_index, time_span, time_zone
 
 logger = logging.getLogger(__name__)
 

@@ -32,8 +32,7 @@ from darts_mim.adapters.flow.timeline import (
 from darts_mim.checks import checked_integer
 from darts_mim.grid import grid_of
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
-from darts_mim.time_zones import time_zone, with_time_zone
-from darts_mim.times import Frequency, TimeIndex, checked_times
+from darts_mim.times import Frequency, TimeIndex, checked_times, time_zone, with_time_zone
 
 __all__ = ["from_flow", "to_flow"]
 

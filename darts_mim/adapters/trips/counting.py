@@ -27,8 +27,7 @@ from darts_mim.adapters.trips.times import Intervals, intervals_of, moments, uni
 from darts_mim.checks import checked_attributes
 from darts_mim.grid import Grid
 from darts_mim.series import frames_to_series
-from darts_mim.time_zones import time_zone, with_time_zone
-from darts_mim.times import Frequency, Start
+from darts_mim.times import Frequency, Start, time_zone, with_time_zone
 
 __all__ = ["count_trips"]
 

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from darts_mim.time_zones import time_zone
-from darts_mim.times import make_time_index
+from darts_mim.times import make_time_index, time_zone
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from darts import TimeSeries
 from numpy.typing import NDArray
 
 from darts_mim.series import frames_to_series
-from darts_mim.time_zones import time_zone, with_time_zone
-from darts_mim.times import Frequency, Start, make_time_index
+from darts_mim.times import Frequency, Start, make_time_index, time_zone, with_time_zone
 
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 RATE = "frames_per_second"
