@@ -15,8 +15,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
@@ -86,7 +84,7 @@ class Board:
         self._above = [_GAP] * n_rows  # above each row
         self._left = self._right = self._below = self._bars_width = 0.0
         self._title: Text | None = None
-        self.figure: Figure = NotebookFigure() if ax is None else cast(Figure, ax.figure)
+        self.figure: Any = NotebookFigure() if ax is None else ax.figure
         self._divider = Divider(self.figure, (0.0, 0.0, 1.0, 1.0), [], [], aspect=True, anchor="N")
         if ax is not None:
             ax.set_axis_off()
@@ -95,7 +93,7 @@ class Board:
                 engine.execute(self.figure.figure)  # gives `ax` the room that it will have
         self._arrange()
         self._panels = {each[:2]: self._add_axes(self._locator(*each[:2])) for each in panels}
-        self.meshes: list[QuadMesh] = [
+        self.meshes: list[Any] = [
             self._map.draw(self._panels[panel[:2]], panel.frame, panel.scale) for panel in panels
         ]
         self._label_panels(panels, row_names)

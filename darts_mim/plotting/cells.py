@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.collections import QuadMesh
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -68,7 +67,7 @@ class _Side:
         """The length of the axis."""
         return float(abs(self.edges[-1] - self.edges[0]))
 
-    def label_ticks(self, axis: Axis) -> None:
+    def label_ticks(self, axis: Any) -> None:
         """Put ticks on an axis, if it has a coordinate."""
         if not self.label:
             return
@@ -89,7 +88,7 @@ class _Side:
 class _InnerTicks(MaxNLocator):
     """Round values, as many as there is room for, that keep away from the ends of the axis."""
 
-    def tick_values(self, vmin: float, vmax: float) -> Floats:
+    def tick_values(self, vmin: float, vmax: float) -> Any:
         ticks = np.asarray(super().tick_values(vmin, vmax))
         low, high = sorted((vmin, vmax))
         margin = _EDGE * (high - low)
@@ -151,7 +150,7 @@ class GridMap:
 
         A cell without a value is hatched.
         """
-        colours = {} if scale is None else {"cmap": scale.cmap, "norm": scale.norm}
+        colours: dict[str, Any] = {} if scale is None else {"cmap": scale.cmap, "norm": scale.norm}
         ax.patch.set(**_MISSING)
         ax.spines[:].set(color="0.4", linewidth=0.5)
         mesh = ax.pcolormesh(

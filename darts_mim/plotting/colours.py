@@ -112,6 +112,8 @@ def _scale(
         )
     lowest, highest = range_of(shown)
     cmap = colormaps.get_cmap(name)  # a copy; unknown names are refused
-    arrows = (["min"] if lowest < low else []) + (["max"] if highest > high else [])
-    cmap.colorbar_extend = "both" if len(arrows) == 2 else arrows[0] if arrows else False
+    extend: Any = "both"  # the ends of the colour bar with an arrow
+    if not (lowest < low and highest > high):
+        extend = "min" if lowest < low else "max" if highest > high else False
+    cmap.colorbar_extend = extend
     return ColourScale(cmap, Normalize(low, high), label)

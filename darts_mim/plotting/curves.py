@@ -123,7 +123,7 @@ def plot_horizon_error(
         metric_name = metric_name.removeprefix("frame_").upper()
     ax.set(xlabel="frame of the forecast", ylabel=ylabel or metric_name)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ax.set_xlim(0.5, max(line.get_xdata()[-1] for line in ax.lines) + 0.5)
+    ax.set_xlim(0.5, float(ax.dataLim.x1) + 0.5)
     ax.margins(y=0.1)
     ax.autoscale(axis="y")  # anew, for axes that hold curves already
     if from_zero:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from darts import TimeSeries
 from matplotlib.axes import Axes
@@ -139,4 +140,4 @@ def plot_frames(
             panels.append(Panel(row, column, frame, strip.scale, name))
     names = [strip.name for strip in strips]
     board = Board(grid, panels, size=_SIZE, tallest=_TALLEST, row_names=names, title=title, ax=ax)
-    return board.figure
+    return cast(Figure, board.figure)

@@ -168,17 +168,18 @@ def channel_number(grid: Grid, channel: int | str) -> int:
 
 def shared_times(named: Mapping[str, TimeSeries]) -> pd.Index[Any]:
     """Return the times that all series have; refuse series that share none."""
-    first, *others = (series.time_index for series in named.values())
-    for times in others:
-        first = first.intersection(times)
-    if len(first) == 0:
+    indexes: list[pd.Index[Any]] = [series.time_index for series in named.values()]
+    shared = indexes[0]
+    for times in indexes[1:]:
+        shared = shared.intersection(times)
+    if len(shared) == 0:
         spans = " and ".join(f"{time_span(series)}" for series in named.values())
         names = " and ".join(f"`{name}`" for name in named)
         raise ValueError(
             f"{names} must share time steps, got {spans}; pass the series that the forecast was "
             "made for"
         )
-    return first
+    return shared
 
 
 def frames_of(
@@ -192,7 +193,7 @@ def frames_of(
 
     Of a distribution it is the quantile of a level, or without a level the mean.
     """
-    first = series.time_index.get_loc(times[0])
+    first = int((series.time_index < times[0]).sum())
     frames = grid.to_frames(values_of(series[first : first + len(times)], level))
     frames = frames if grid.mask is None else np.where(grid.mask, frames, np.nan)
     return np.moveaxis(frames, 1, -1) if channel is None else frames[:, channel]

@@ -6,7 +6,7 @@ Legend: T time, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from darts import TimeSeries
@@ -160,7 +160,8 @@ def plot_uncertainty(
         covered = (_mean(inside), shares, f"Coverage: {overall}")
         maps = [(truth_map, values, "Truth"), *maps, covered]
     panels = [Panel(0, column, *each) for column, each in enumerate(maps)]
-    return Board(grid, panels, size=_SIZE, tallest=_TALLEST, title=title, ax=ax).figure
+    board = Board(grid, panels, size=_SIZE, tallest=_TALLEST, title=title, ax=ax)
+    return cast(Figure, board.figure)
 
 
 def _one_frame(forecast: TimeSeries, frame: int | None) -> TimeSeries:

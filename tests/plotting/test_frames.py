@@ -143,33 +143,29 @@ class TestRefusals:
             ({"forecast": "other grid"}, r"one grid, got .*'forecast': \(.*\(2, 7, 5\)\)"),
             ({"forecast": "slower"}, r"one frequency .*'forecast': \('2'"),
             ({"forecast": "later"}, "must share time steps, got 4 to 6 and 8 to 11"),
-            ({"forecast": "earlier"}, "`history` must begin before .* step 0, got 0 to 3"),
+            ({"history": "late"}, "`history` must begin before .* step 4, got 4 to 6"),
             ({"forecast": "empty"}, "must hold a finite value"),
             ({"forecast": [3]}, "`forecast` must be a TimeSeries, got list"),
             ({"forecast": {"MIM": 3}}, r"`forecast\['MIM'\]` must be a TimeSeries, got int"),
         ],
     )
     def test_they_name_the_argument(self, series, field, options, message):
-        frames = series_to_frames(field)
         lat, lon = Grid.from_series(field).coordinates.values()
         turned = {"lat": lat[::-1], "lon": lon}
+        times = {"start": "2020-01-01", "freq": "MS", "channel_names": ["sst"]}
         others = {
             "other grid": frames_to_series(np.zeros((12, 2, 7, 5), np.float32))[4:],
             "slower": frames_to_series(np.zeros((4, 2, 5, 7), np.float32), start=4, freq=2),
             "later": series[8:],
-            "earlier": series[:3],
             "empty": series[4:7] * np.nan,
+            "reversed": frames_to_series(series_to_frames(field), coordinates=turned, **times)[4:],
         }
         given = {"history": series[:4], "actual": series[4:7], "forecast": series[4:7], **options}
-        if given["forecast"] == "reversed":
-            given["history"], given["actual"] = field[:4], field[4:7]
-            given["forecast"] = frames_to_series(
-                frames, start="2020-01-01", freq="MS", channel_names=["sst"], coordinates=turned
-            )[4:7]
-        elif given["forecast"] in ("later", "other grid", "slower", "earlier", "empty"):
-            given["forecast"] = others[given["forecast"]]
-        if options.get("forecast") == "earlier":
-            given["actual"] = series
-        error = TypeError if "TimeSeries" in message else ValueError
-        with pytest.raises(error, match=message):
+        if given["history"] == "late":
+            given["history"] = given["actual"]
+        if isinstance(name := given["forecast"], str):
+            given["forecast"] = others[name]
+            if name == "reversed":
+                given |= {"history": field[:4], "actual": field[4:7]}
+        with pytest.raises(TypeError if "TimeSeries" in message else ValueError, match=message):
             plot_frames(**given)
