@@ -154,11 +154,6 @@ def plot_gates(
     matplotlib.figure.Figure
         A figure of one axes, with a line for each layer, or that of `ax`.
 
-    Raises
-    ------
-    TypeError
-        If `saturation` is not a ``GateSaturation``.
-
     Examples
     --------
     >>> import pandas as pd
@@ -168,11 +163,6 @@ def plot_gates(
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['layer 1 (ST-LSTM, f)', 'layer 2 (MIM, T / C)']
     """
-    if not isinstance(saturation, GateSaturation):
-        raise TypeError(
-            f"`saturation` must be a GateSaturation, got {type(saturation).__name__}; pass "
-            "`gate_saturation(model, series)`"
-        )
     outside: dict[str, Any] = {}
     if ax is None:
         ax = NotebookFigure(figsize=(7.2, 3.6), layout="constrained").add_subplot()
