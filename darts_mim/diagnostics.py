@@ -1,4 +1,4 @@
-"""What the memories of a fitted model do: how much of them its gates keep.
+"""Gate saturation: how much of its memory each layer of a fitted model keeps.
 
 In the equations t is the time step, l the layer, C a cell state and T the output of MIM-S.
 
@@ -41,16 +41,15 @@ class GateSaturation:
     Parameters
     ----------
     shares
-        Share in [0, 1] of a layer's elements of which more than the threshold is kept, NaN where
-        there is none to count. A row for each step, by the frame that it reads, counted from the
-        last one of the context: ..., -1, 0 and then, read as they were predicted, 1, 2, ...; a
-        column for each layer, from 1 at the bottom.
+        Share in [0, 1] of a layer's elements whose gate exceeds the threshold, NaN where there is
+        no gate to count. A row for each step, named by the frame that it reads: ..., -1, 0 in the
+        context, then the predicted frames 1, 2, ...; a column for each layer, from 1 at the bottom.
     gates
-        What is counted in each layer: ``"f"``, the forget gate of an ST-LSTM; ``"T / C"``, the
-        output of MIM-S by the cell state that it replaces; or ``""`` for a MIM block without MIM-S,
+        The gate of each layer: ``"f"``, the forget gate of an ST-LSTM; ``"T / C"``, the output of
+        MIM-S divided by the cell state that it replaces; ``""`` for a MIM block without MIM-S,
         which keeps nothing of its cell state: its column is NaN.
     threshold
-        What the gate must exceed.
+        Value that a gate must exceed to count.
 
     Examples
     --------
@@ -78,14 +77,12 @@ def gate_saturation(
 ) -> GateSaturation:
     """Measure how many of a model's forget gates are open, layer by layer and step by step.
 
-    A gate that stays above 0.9 hands its memory on almost unchanged: it is saturated, and learns of
-    no change. The measure is that of the paper's figure 7 [1]_ of this module. In an ST-LSTM it is
-    the forget gate f itself. A MIM block has no forget gate: what it keeps of its cell state
-    C[t-1,l] is the output T[t,l] of MIM-S, and its gate is the quotient T[t,l] / C[t-1,l] of each
-    element. The quotient may be of any sign and size. It is counted as it is: above the threshold
-    where it exceeds it, in particular beyond 1, where MIM-S amplifies; not where it is negative,
-    where MIM-S turns the sign. An element of which C[t-1,l] is exactly zero has no quotient and is
-    left out; at the first step that is all of them.
+    A gate above 0.9 is saturated: it keeps its memory almost unchanged. This is the measure of
+    figure 7 of the paper [1]_. In an ST-LSTM the gate is the forget gate f. A MIM block has no
+    forget gate: it replaces its cell state C[t-1,l] by the output T[t,l] of MIM-S, and its gate is
+    the quotient T[t,l] / C[t-1,l] of each element. The quotient may have any sign and size, and
+    counts if it exceeds the threshold. Elements whose C[t-1,l] is zero have no quotient and are
+    left out; at the first step these are all elements.
 
     The model forecasts as in ``predict``, without dropout and, with a likelihood, feeding back the
     centre of what it predicts. All series count alike. Where the grid has a mask, elements of which
@@ -96,9 +93,9 @@ def gate_saturation(
     model
         A fitted model with recurrent layers, such as ``MIMModel``. It is left as it was.
     series
-        What to forecast from, at least ``input_chunk_length`` frames.
+        The series to forecast from, at least ``input_chunk_length`` frames.
     threshold
-        What a gate must exceed to count, in (0, 1).
+        Value that a gate must exceed to count, in (0, 1).
     n
         Number of frames to forecast, by default ``output_chunk_length``.
     past_covariates, future_covariates
@@ -112,9 +109,9 @@ def gate_saturation(
     Raises
     ------
     TypeError
-        If `model` is no model of this package, or has no recurrent layers.
+        If `model` is not a model of this package, or has no recurrent layers.
     ValueError
-        If `model` is not fitted or `threshold` out of range, and as ``predict`` does.
+        If `model` is not fitted or `threshold` is out of range, and as in ``predict``.
 
     Examples
     --------
@@ -185,7 +182,7 @@ class _Recorder:
     mask
         Where its frames are observed, (H, W); ``None`` for everywhere.
     threshold
-        What a gate must exceed.
+        Value that a gate must exceed to count.
     """
 
     def __init__(self, network: nn.Module, mask: Tensor | None, threshold: float) -> None:
@@ -198,7 +195,7 @@ class _Recorder:
 
     @property
     def gates(self) -> tuple[str, ...]:
-        """What is counted in each layer."""
+        """The gate of each layer."""
         return tuple(_gate_name(cell) for cell in self.cells)
 
     @property
@@ -222,7 +219,7 @@ class _Recorder:
     def of_forget_gate(self, layer: int) -> Callable[..., None]:
         """Return a hook that counts the forget gate of an ST-LSTM.
 
-        It is computed once more, from what the cell is about to read.
+        The gate is computed again, from the inputs of the cell.
         """
 
         def count(cell: STLSTMCell, args: tuple[Any, ...]) -> None:
@@ -234,7 +231,7 @@ class _Recorder:
         return count
 
     def of_quotient(self, layer: int) -> Callable[..., None]:
-        """Return a hook that counts what MIM-S gives by the cell state that it reads."""
+        """Return a hook that counts the output of MIM-S divided by the cell state that it reads."""
 
         def count(_: nn.Module, args: tuple[Any, ...], output: tuple[Any, ...]) -> None:
             kept, c = output[0].float(), args[1].float()

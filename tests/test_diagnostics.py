@@ -132,10 +132,6 @@ class TestShares:
         labels = [line.get_label() for line in plot_gates(saturation).axes[0].lines]
         assert labels[1] == "layer 2 (no MIM-S, no gate)"
 
-    def test_without_mim_n_there_is(self):
-        model = make_model(nonstationary_unit=False).fit(make_series())
-        assert gate_saturation(model, make_series()).gates == ("f", "T / C")
-
     def test_cells_that_are_not_observed_are_left_out(self):
         mask = np.zeros((5, 7), bool)
         mask[4, 6] = True  # in the last of 3x4 patches, most of which is padding
@@ -195,26 +191,23 @@ class TestModels:
         assert not any(each._forward_hooks for each in fitted.model.modules())
 
 
-class TestRefusals:
-    def test_what_is_no_recurrent_model(self):
-        with pytest.raises(TypeError, match=r"`model` must be a model of this package.*Naive"):
-            gate_saturation(NaiveSeasonal(), make_series())
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("naive", {}, TypeError, r"`model` must be a model of this package.*Naive"),
+        ("unfitted", {}, ValueError, "`model` must be fitted"),
+        ("fitted", {"n": 0}, ValueError, "`n`"),
+        ("fitted", {"threshold": 90}, ValueError, r"`threshold` must be in \(0, 1\), got 90"),
+        ("fitted", {"threshold": 0.0}, ValueError, r"`threshold` must be in \(0, 1\), got 0"),
+    ],
+)
+def test_refusals_name_the_argument(fitted, name, options, error, message):
+    model = {"naive": NaiveSeasonal(), "unfitted": make_model(), "fitted": fitted}[name]
+    with pytest.raises(error, match=message):
+        gate_saturation(model, make_series(), **options)
 
-    def test_a_model_that_is_not_fitted(self):
-        with pytest.raises(ValueError, match="`model` must be fitted"):
-            gate_saturation(make_model(), make_series())
 
-    def test_a_network_without_gates(self):
-        model = make_model().fit(make_series())
-        model.model.network = torch.nn.Conv2d(1, 1, 1)
-        with pytest.raises(TypeError, match=r"must have recurrent layers .* got a MIMModel"):
-            gate_saturation(model, make_series())
-
-    def test_a_horizon_of_no_frame(self, fitted):
-        with pytest.raises(ValueError, match="`n`"):
-            gate_saturation(fitted, make_series(), n=0)
-
-    @pytest.mark.parametrize("threshold", [0.0, 1.0, 90])
-    def test_a_threshold_out_of_range(self, fitted, threshold):
-        with pytest.raises(ValueError, match=r"`threshold` must be in \(0, 1\), got"):
-            gate_saturation(fitted, make_series(), threshold)
+def test_a_network_without_gates_is_refused(fitted, monkeypatch):
+    monkeypatch.setattr(fitted.model, "network", torch.nn.Conv2d(1, 1, 1))
+    with pytest.raises(TypeError, match=r"must have recurrent layers .* got a MIMModel"):
+        gate_saturation(fitted, make_series())

@@ -5,10 +5,9 @@ own, outside pyplot: nothing opens a window, nothing has to be closed, and a not
 """
 
 from darts_mim.plotting.animation import animate
+from darts_mim.plotting.curves import plot_gates, plot_horizon_error
 from darts_mim.plotting.figures import save_figure
 from darts_mim.plotting.frames import plot_frames
-from darts_mim.plotting.gates import plot_gates
-from darts_mim.plotting.horizon import plot_horizon_error
 from darts_mim.plotting.uncertainty import plot_uncertainty
 
 __all__ = [

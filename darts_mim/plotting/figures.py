@@ -10,7 +10,7 @@ from darts_mim.files import whole_file
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows, whether or not pyplot has set it up to show figures."""
+    """A figure that notebooks show without pyplot."""
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
@@ -19,13 +19,13 @@ class NotebookFigure(Figure):
 
 
 def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 150.0) -> Path:
-    """Write a figure. The file appears whole or not at all; folders are made as needed.
+    """Write a figure to a file, which appears whole or not at all; folders are made as needed.
 
     Parameters
     ----------
     path
-        Where to write. The ending chooses the format: ".png", ".pdf", ".svg" and what else
-        matplotlib knows.
+        The file. Its ending chooses the format: ".png", ".pdf", ".svg" or another one that
+        matplotlib writes.
     figure
         The figure.
     dpi
@@ -38,8 +38,6 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 15
 
     Raises
     ------
-    TypeError
-        If `figure` is no figure.
     ValueError
         If matplotlib does not know the ending.
 
@@ -50,17 +48,6 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: float = 15
     'curve.png'
     """
     target = Path(path)
-    if not isinstance(figure, Figure):
-        raise TypeError(
-            f"`figure` must be a figure, got {type(figure).__name__}; pass for example what "
-            "`plot_frames` returns"
-        )
-    formats = sorted(figure.canvas.get_supported_filetypes())
-    if target.suffix.lower().removeprefix(".") not in formats:
-        raise ValueError(
-            f"`path` must end in one of {', '.join(formats)}, got {str(path)!r}; use .png for "
-            f"pixels or .pdf for print"
-        )
     with whole_file(target) as draft:
         figure.savefig(draft, dpi=dpi)
     return target
