@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -87,7 +87,9 @@ class Clip:
                 frame.duration = 2 * (frame.duration or 0) or length
                 frame.time_base = half_tick
             graph.push(frame)
-            yield from _pulled(graph)
+            with suppress(BlockingIOError, EOFError):  # until more frames are pushed, or the end
+                while True:
+                    yield graph.pull()
 
     def constant_rate(self) -> Fraction | None:
         """Return the rate of the frames decoded so far, or raise if it is not constant."""
@@ -149,12 +151,3 @@ def errors_named(path: Path, *kinds: type[Exception]) -> Iterator[None]:
             f"`path`: {str(path)!r} cannot be read ({error}); fetch or make it anew, read clips "
             "with `read_video` and folders of images with `read_frames`"
         ) from error
-
-
-def _pulled(graph: Any) -> Iterator[Any]:
-    """Yield the frames that a graph of filters has ready."""
-    while True:
-        try:
-            yield graph.pull()
-        except (BlockingIOError, EOFError):
-            return

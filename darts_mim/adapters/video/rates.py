@@ -86,7 +86,7 @@ def constant_rate(
     expected = numbers / float(mean)
     worst = int(np.abs(shown - expected).argmax())
     if abs(shown[worst] - expected[worst]) > max(rounding, 0.2 / float(mean)):
-        usual = 1 / np.median(np.diff(shown)) if np.median(np.diff(shown)) > 0 else 25
+        usual = 1 / max(np.median(np.diff(shown)), 1e-3)
         raise ValueError(
             f"`path`: {str(path)!r} has no constant frame rate: frame {worst} is shown at "
             f"{shown[worst]:.4g} s, but would be at {expected[worst]:.4g} s at its mean rate of "
