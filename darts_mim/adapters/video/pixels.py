@@ -141,7 +141,8 @@ def resized(frame: NDArray[Any], size: tuple[int, int] | None) -> NDArray[Any]:
     images = [Image.fromarray(plane.astype(np.float32, copy=False)) for plane in frame]
     planes = [np.asarray(each.resize(size[::-1], Image.Resampling.BILINEAR)) for each in images]
     # the filter's weights add up to 1 but for rounding
-    return np.clip(planes, 0, 1, dtype=frame.dtype)
+    small: NDArray[Any] = np.clip(planes, 0, 1, dtype=frame.dtype)
+    return small
 
 
 def _pixels(plane: Any, bits: int) -> NDArray[Any]:
