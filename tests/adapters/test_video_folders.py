@@ -15,7 +15,7 @@ from PIL import Image
 
 from darts_mim import Grid, series_to_frames
 from darts_mim.adapters import read_frames
-from darts_mim.adapters.video.folders import natural_order
+from darts_mim.adapters.video.reading import natural_order
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
@@ -180,7 +180,7 @@ class TestSeries:
         assert read_frames(folder).time_index.tolist() == list(range(12))
 
     def test_a_date_needs_a_step(self, folder):
-        with pytest.raises(ValueError, match="`freq` must say how far frames are apart"):
+        with pytest.raises(ValueError, match="`freq` must be the time from a frame to the next"):
             read_frames(folder, start="2026-01-01")
 
     def test_size_and_type(self, folder):
@@ -197,56 +197,49 @@ class TestSeries:
 
 
 class TestRefused:
-    def test_a_folder_without_images(self, tmp_path):
-        (tmp_path / "labels.txt").write_text("walk")
-        (tmp_path / "deeper").mkdir()
-        with pytest.raises(
-            ValueError, match=r"must hold images .*, got 1 other files \['labels.txt'\] and 1 fold"
-        ):
-            read_frames(tmp_path)
-
-    def test_no_folder(self, folder):
-        with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere'"):
+    def test_no_folder(self, folder, tmp_path_factory):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
             read_frames("nowhere")
-        with pytest.raises(ValueError, match=r"frame3\.png' is no folder; pass \['"):
+        with pytest.raises(NotADirectoryError, match=r"frame3\.png"):
             read_frames(folder / "frame3.png")
-        with pytest.raises(FileNotFoundError, match=r"there is no image 'a\.png'"):
+        with pytest.raises(FileNotFoundError, match=r"a\.png"):
             read_frames(["a.png"])
-        with pytest.raises(ValueError, match="is a folder among images"):
-            read_frames([folder])
-        with pytest.raises(TypeError, match=r"`path` must be .*: `read_frames\(sorted"):
-            read_frames(folder.glob("*.png"))
+        empty = tmp_path_factory.mktemp("empty")
+        (empty / "labels.txt").write_text("walk")
+        with pytest.raises(ValueError, match=r"must hold images .*, got 1 other files \['labels"):
+            read_frames(empty)
 
     def test_other_files_are_named_in_the_log(self, folder, caplog):
         (folder / "labels.txt").write_text("walk")
         (folder / ".hidden").write_text("")
         with caplog.at_level(logging.WARNING):
             assert len(read_frames(folder)) == 12
-        assert "Passed over 1 files" in caplog.text
+        assert "Ignored 1 files" in caplog.text
         assert "labels.txt" in caplog.text
 
-    def test_mixed_sizes_without_one(self, folder):
-        save(folder / "frame12.png", np.zeros((8, 6), np.uint8))
-        with pytest.raises(
-            ValueError,
-            match=r"frame12\.png' has 8 x 6 pixels \(height x width\), those before it 6 x 8",
-        ):
-            read_frames(folder)
+    def test_mixed_sizes_without_one(self, folder, monkeypatch):
+        save(folder / "frame12.png", np.zeros((8, 8), np.uint8))
         assert len(read_frames(folder, size=4)) == 13
+        load = Image.Image.load
+        monkeypatch.setattr(Image.Image, "load", lambda self: self.size == (8, 6) and load(self))
+        with pytest.raises(ValueError, match=r"frame12\.png' has sides of \[8, 8\] .* \[6, 8\]"):
+            read_frames(folder)
 
-    def test_mixed_colours_without_grey(self, folder):
+    def test_mixed_shapes_and_colours(self, folder):
+        save(folder / "frame12.png", np.zeros((8, 6), np.uint8))
+        with pytest.raises(ValueError, match=r"frame12\.png' has the shape \(1, 8, 6\)"):
+            read_frames(folder)
         save(folder / "frame12.png", np.zeros((6, 8, 3), np.uint8))
-        with pytest.raises(ValueError, match=r"frame12\.png' has 3 channels, those before it 1"):
+        with pytest.raises(ValueError, match=r"frame12\.png' has the shape \(3, 6, 8\)"):
             read_frames(folder)
         assert len(read_frames(folder, grey=True)) == 13
 
-    @pytest.mark.parametrize(
-        ("name", "pixels", "mode"),
-        [("a.tif", GREY.astype(np.float32), "F"), ("a.tif", GREY.astype(np.int32), "I")],
-    )
-    def test_numbers_without_a_range(self, tmp_path, name, pixels, mode):
-        save_tiff(tmp_path / name, pixels)
-        with pytest.raises(ValueError, match=f"got Pillow's mode '{mode}', whose range"):
+    @pytest.mark.parametrize("dtype", [np.float32, np.int32])
+    def test_numbers_without_a_range(self, tmp_path, dtype):
+        save_tiff(tmp_path / "a.tif", GREY.astype(dtype))
+        with pytest.raises(
+            ValueError, match=r"a\.tif' must hold grey or RGB .* range is not known"
+        ):
             read_frames(tmp_path)
 
     def test_transparency(self, tmp_path):
@@ -254,46 +247,28 @@ class TestRefused:
         with pytest.raises(ValueError, match=r"a\.png' must be opaque, got 100\.0% of its pixels"):
             read_frames(tmp_path)
 
-    def test_animations(self, tmp_path):
-        images = [Image.fromarray(COLOUR), Image.fromarray(COLOUR[::-1])]
-        images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:])
-        with pytest.raises(ValueError, match="must hold one picture, got an animation of 2"):
+    def test_pages_of_deep_colours(self, tmp_path):
+        save_tiff(tmp_path / "a.tif", np.stack([DEEP_COLOUR] * 2), photometric="rgb")
+        with pytest.raises(ValueError, match=r"a\.tif' has pages in colours of 16 bits"):
             read_frames(tmp_path)
 
-    def test_deep_colours_without_pyav(self, tmp_path, monkeypatch):
-        save_deep_png(tmp_path / "a.png", DEEP_COLOUR)
-        monkeypatch.setitem(sys.modules, "av", None)
-        with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
-            read_frames(tmp_path)
-
-    def test_other_images_need_no_pyav(self, folder, monkeypatch):
+    def test_only_deep_colours_need_pyav(self, folder, tmp_path_factory, monkeypatch):
+        deep = save_deep_png(tmp_path_factory.mktemp("deep") / "a.png", DEEP_COLOUR)
         monkeypatch.setitem(sys.modules, "av", None)
         assert len(read_frames(folder)) == 12
+        with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
+            read_frames([deep])
 
-    @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "deep.png", "deep.tif", "3.tif"])
-    # Pillow remarks on a TIFF file without an end, and then takes what is left for all of it.
+    @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "deep.png"])
     @pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
-    def test_what_is_left_of_a_file_is_whole_or_refused_by_name(self, tmp_path, name):
-        pages = np.stack([DEEP_GREY] * 3)
-        path = {
-            "deep.png": lambda path: save_deep_png(path, DEEP_COLOUR),
-            "deep.tif": lambda path: save_tiff(path, DEEP_COLOUR, photometric="rgb"),
-            "3.tif": lambda path: save_tiff(path, pages, photometric="minisblack"),
-        }.get(name, lambda path: save(path, COLOUR))(tmp_path / name)
-        data, whole, refused = path.read_bytes(), read_frames([path]), 0
-        for cut in np.linspace(0, len(data) - 1, 30).astype(int):
-            path.write_bytes(data[:cut])
-            message = ""
-            try:
-                series = read_frames([path])
-            except ValueError as error:
-                message = str(error)
-            if message:
-                refused += 1
-                assert f"'{path}'" in message
-            else:  # what is missing is a note behind the pixels
-                np.testing.assert_array_equal(series.values(), whole.values())
-        assert refused >= 25
+    def test_damage(self, tmp_path, name):
+        path = tmp_path / name
+        (save_deep_png if name == "deep.png" else save)(
+            path, DEEP_COLOUR if name == "deep.png" else COLOUR
+        )
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(ValueError, match=rf"`path`: '.*{name}' cannot be read"):
+            read_frames([path])
 
 
 def test_two_folders_of_one_name_share_a_cache(tmp_path):

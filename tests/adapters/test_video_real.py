@@ -25,6 +25,7 @@ def weizmann(shared_data) -> list[Path]:
     return clips
 
 
+@pytest.mark.slow
 def test_the_last_range_of_frames_in_kth_ends_with_each_clip(kth):
     ends = {
         name: int(re.findall(r"-(\d+)", ranges)[-1])
@@ -61,8 +62,8 @@ def test_grey_of_a_real_clip_is_as_bright_as_its_colours(kth):
     grey = series_to_frames(read_video(clip, grey=True, stop_frame=5))[:, 0]
     colours = series_to_frames(read_video(clip, stop_frame=5))
     weighed = np.tensordot([0.299, 0.587, 0.114], colours, (0, 1))
-    # FFmpeg's quick way to colours is up to 3 of 255 too dark
-    np.testing.assert_allclose(weighed, grey, atol=3.5 / 255)
+    # colours beyond black and white are cut off
+    np.testing.assert_allclose(weighed, grey, atol=1.5 / 255)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9, 0.99])
@@ -71,5 +72,5 @@ def test_a_real_clip_that_is_cut_off_is_refused(kth, tmp_path, share):
     data = clip.read_bytes()
     path = tmp_path / clip.name
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ValueError, match=rf"{re.escape(clip.name)}' is broken: \d+ frames"):
+    with pytest.raises(ValueError, match=rf"`path`: '.*{re.escape(clip.name)}'"):
         read_video(path, grey=True, size=(12, 16))

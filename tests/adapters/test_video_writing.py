@@ -1,6 +1,5 @@
 """What is written shows the series: in players, in browsers, and when it is read again."""
 
-import logging
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image, ImageSequence
 
 from darts_mim import Grid, frames_to_series, series_to_frames
 from darts_mim.adapters import read_video, write_gif, write_video
+from darts_mim.adapters.video.gif import save_gif
 from tests.adapters.video_clips import encode, levels, moving_frames
 
 
@@ -76,27 +76,19 @@ class TestMP4:
         centres = series_to_frames(read)[1, :, 8, 8::16].T
         np.testing.assert_allclose(centres, colours, atol=6 / 255)
 
-    def test_sides_become_even(self, tmp_path, caplog):
+    def test_sides_become_even(self, tmp_path):
         frames = np.linspace(0, 1, 5 * 7, dtype=np.float32).reshape(1, 1, 5, 7)
-        with caplog.at_level(logging.WARNING):
-            path = write_video(tmp_path / "a.mp4", frames_to_series(frames), fps=1)
-        assert "Frames of 5 x 7 pixels (height x width) become 6 x 8" in caplog.text
+        path = write_video(tmp_path / "a.mp4", frames_to_series(frames), fps=1)
         read = series_to_frames(read_video(path, grey=True))[0, 0]
         np.testing.assert_allclose(read, np.pad(frames[0, 0], [(0, 1)] * 2, "edge"), atol=0.06)
 
-    def test_a_cell_may_be_many_pixels(self, tmp_path, caplog):
-        path = write_video(tmp_path / "a.mp4", uniform([0.2, 0.8]), fps=1, scale=10)
-        assert stream_of(path)["size"] == (40, 60)
-        assert caplog.text == ""
-
-    @pytest.mark.parametrize("fps", [1 / 1800, 0.5, 30000 / 1001, 500])
-    def test_any_rate_is_kept(self, tmp_path, fps):
-        for ending in ("mp4", "mkv"):
-            path = write_video(tmp_path / f"a.{ending}", uniform([0, 0.4, 0.8, 1]), fps=fps)
-            series = read_video(path)
-            rate = Grid.from_series(series).attributes_of("time")["frames_per_second"]
-            assert rate == pytest.approx(fps, rel=1e-6)
-            assert len(series) == 4
+    @pytest.mark.parametrize("fps", [1 / 1800, 30000 / 1001, 500])
+    @pytest.mark.parametrize("ending", ["mp4", "mkv"])
+    def test_any_rate_is_kept(self, tmp_path, fps, ending):
+        series = read_video(write_video(tmp_path / f"a.{ending}", uniform([0, 0.4, 1]), fps=fps))
+        rate = Grid.from_series(series).attributes_of("time")["frames_per_second"]
+        assert rate == pytest.approx(fps, rel=1e-6)
+        assert len(series) == 3
 
 
 class TestGIF:
@@ -106,7 +98,8 @@ class TestGIF:
         pictures, durations = pictures_of(write_gif(tmp_path / "a.gif", series, fps=25))
         np.testing.assert_array_equal(np.stack(pictures)[..., 0], frames)
         assert durations == [40] * 6
-        assert np.array_equal(read_video(tmp_path / "a.gif", grey=True).values(), series.values())
+        read = read_video(tmp_path / "a.gif", grey=True)
+        np.testing.assert_allclose(read.values(), series.values(), atol=1e-6)
 
     def test_colours_are_close(self, tmp_path):
         y, x = np.mgrid[:32, :48]
@@ -115,10 +108,6 @@ class TestGIF:
         error = np.abs(np.moveaxis(frame[0], 0, -1) * 255 - pictures[0])
         assert error.mean() < 5
         assert error.max() < 30
-
-    def test_it_runs_for_ever(self, tmp_path):
-        with Image.open(write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1)) as image:
-            assert image.info["loop"] == 0
 
     def test_a_rate_that_does_not_divide_100_loses_no_time(self, tmp_path):
         path = write_gif(tmp_path / "a.gif", uniform(np.arange(60) / 60), fps=30)
@@ -139,10 +128,19 @@ class TestGIF:
     def test_one_frame(self, tmp_path):
         path = write_gif(tmp_path / "a.gif", uniform([0.5]), fps=4)
         with Image.open(path) as image:
-            assert (image.n_frames, image.info["duration"]) == (1, 250)
+            assert (image.n_frames, image.info["duration"], image.info["loop"]) == (1, 250, 0)
+
+    def test_grey_and_coloured_frames_may_follow_each_other(self, tmp_path):
+        grey = np.repeat(np.arange(240, dtype=np.uint8).reshape(12, 20, 1), 3, axis=-1)
+        colours = np.random.default_rng(0).integers(0, 4, (12, 20, 3), dtype=np.uint8) * 60
+        frames = np.stack([grey, colours, grey, grey])
+        save_gif(tmp_path / "deeper" / "a.gif", frames, [40, 50, 60, 70])
+        pictures, durations = pictures_of(tmp_path / "deeper" / "a.gif")
+        np.testing.assert_array_equal(pictures, frames[:3])
+        assert durations == [40, 50, 130]
 
     def test_time_has_an_end(self, tmp_path):
-        with pytest.raises(ValueError, match="last longer than the 655 s that a GIF can count"):
+        with pytest.raises(ValueError, match=r"`fps`: .* lasts longer than the 655 s"):
             write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1 / 1000)
         assert list(tmp_path.iterdir()) == []
 
@@ -167,33 +165,17 @@ class TestBoth:
         rate = Grid.from_series(read_video(path)).attributes_of("time")["frames_per_second"]
         assert rate == 25
 
-    def test_without_one_it_is_asked_for(self, write, path):
-        with pytest.raises(ValueError, match="`fps` must say how many frames to show a second"):
-            write(path, uniform([0, 1]))
-
-    @pytest.mark.parametrize("fps", [501, 0, -1, float("inf")])
-    def test_impossible_rates_are_refused(self, write, path, fps):
-        with pytest.raises(ValueError, match=f"`fps={fps}` must be"):
-            write(path, uniform([0, 1]), fps=fps)
-
     def test_values_have_a_range(self, write, path):
         write(path, uniform([-20, -5, 10]), fps=1, vmin=-20, vmax=10)
         assert self.read(path)[:, 0].tolist() == [0, 128, 255]
 
-    def test_what_lies_outside_is_cut_off_with_a_warning(self, write, path, caplog):
-        with caplog.at_level(logging.WARNING):
-            write(path, uniform([-0.5, 0.5, 1.5]), fps=1)
-        assert "Cut off 48 of 72 values that lie outside 0 to 1; pass `vmin`" in caplog.text
-        assert self.read(path)[:, 0].tolist() == [0, 128, 255]
-
-    def test_a_range_that_is_given_is_meant(self, write, path, caplog):
-        write(path, uniform([-0.5, 0.5, 1.5]), fps=1, vmin=0, vmax=1)
+    def test_values_outside_are_cut_off_with_a_warning(self, write, path, caplog):
+        write(path, uniform([-0.001, 1.001]), fps=1)  # rounds to the range
+        write(path, uniform([-0.5, 0.5, 1.5]), fps=1, vmin=0, vmax=1)  # as asked for
         assert caplog.text == ""
+        write(path, uniform([-0.5, 0.5, 1.5]), fps=1)
+        assert "Cut off values outside 0 to 1; pass `vmin` and `vmax`" in caplog.text
         assert self.read(path)[:, 0].tolist() == [0, 128, 255]
-
-    def test_what_rounds_to_the_range_lies_in_it(self, write, path, caplog):
-        write(path, uniform([-0.001, 1.001]), fps=1)
-        assert caplog.text == ""
 
     def test_missing_cells_are_black(self, write, path):
         series = uniform([0.5, 0.8], mask=np.arange(24).reshape(4, 6) > 0)
@@ -218,43 +200,37 @@ class TestBoth:
         frames = np.zeros((2, 2, 4, 6), np.float32)
         frames[0, 1] = 0.6
         series = frames_to_series(frames, channel_names=["inflow", "outflow"])
-        with pytest.raises(ValueError, match=r"must have one channel.*example channel='inflow'"):
-            write(path, series, fps=1)
         for channel in ("outflow", 1, np.int64(1)):
             write(path, series, fps=1, channel=channel)
             assert self.read(path)[:, 0].tolist() == [153, 0]
-        for channel in ("speed", 2, -1):
-            with pytest.raises(ValueError, match=r"`channel` must be a number in 0\.\.1 or a name"):
+        for channel in (None, "speed", 2, -1):
+            with pytest.raises(
+                ValueError, match=r"`channel` must be one of \['inflow', 'outflow'\]"
+            ):
                 write(path, series, fps=1, channel=channel)
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
-            ({"vmin": 1}, ValueError, "`vmin` must be below `vmax` and both finite, got 1 and 1"),
-            ({"vmax": np.nan}, ValueError, "`vmin` must be below `vmax` and both finite"),
-            ({"scale": 0}, ValueError, "`scale=0` must be at least 1"),
-            ({"scale": 1.5}, TypeError, r"`scale` must be an integer, got 1\.5"),
-            ({"cmap": "no map"}, ValueError, "`cmap` must name a colour map of matplotlib, got"),
-            ({"fps": "fast"}, TypeError, "`fps` must be a number of frames per second"),
+            ({"vmin": 1}, ValueError, "`vmin` must be below `vmax`"),
+            ({"vmax": np.nan}, ValueError, "`vmin` must be below `vmax`"),
+            ({"scale": 0}, ValueError, "`scale` must be at least 1"),
+            ({"scale": 1.5}, TypeError, "`scale` must be an integer"),
+            ({"cmap": "no map"}, KeyError, "no map"),
+            ({"fps": None}, ValueError, "`fps` must be the number of frames to show"),
+            ({"fps": 501}, ValueError, "`fps` must be at most"),
+            ({"fps": 0}, ValueError, "`fps` must be at least"),
+            ({"path": "a.xyz"}, ValueError, r"`path` must end in .*, got 'a\.xyz'"),
         ],
     )
     def test_what_is_wrong_is_named(self, write, path, arguments, error, message):
         with pytest.raises(error, match=message):
-            write(path, uniform([0, 1]), **{"fps": 1, **arguments})
+            write(**{"path": path, "series": uniform([0, 1]), "fps": 1, **arguments})
         assert not path.exists()
 
     def test_a_colour_map_is_for_one_channel(self, write, path, colours):
         with pytest.raises(ValueError, match="`cmap='magma'` colours a single channel"):
             write(path, colours, fps=1, cmap="magma")
-
-    @pytest.mark.parametrize("series", [np.zeros((2, 1, 4, 6)), [uniform([0])]])
-    def test_series_alone_are_written(self, write, path, series):
-        with pytest.raises(TypeError, match="`series` must be a TimeSeries, got"):
-            write(path, series, fps=1)
-
-    def test_other_endings_are_refused(self, write, tmp_path):
-        with pytest.raises(ValueError, match=r"`path` must end in .*, got '.*a\.xyz'"):
-            write(tmp_path / "a.xyz", uniform([0]), fps=1)
 
     def test_a_file_appears_whole_or_not_at_all(self, write, path, monkeypatch):
         write(path, uniform([0, 1]), fps=1)
@@ -280,24 +256,8 @@ def test_a_name_may_hold_a_colon(monkeypatch, tmp_path, ending):
     assert len(read_video(path)) == 2
 
 
-def test_what_ffmpeg_refuses_names_the_file(tmp_path):
-    with pytest.raises(ValueError, match=r"FFmpeg cannot write '.*slow\.mp4' at `fps=1.15"):
-        write_video(tmp_path / "slow.mp4", uniform([0, 1, 2]), fps=1 / 86400)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_without_pyav_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
         write_video(tmp_path / "a.mp4", uniform([0, 1]), fps=1)
     assert write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1).exists()
-
-
-def test_without_the_encoder_another_format_is_named(monkeypatch, tmp_path):
-    from darts_mim.adapters.video.encoding import FORMATS, Format
-
-    lacking = Format("no_such_codec", {}, "yuv420p", "yuv420p", {})
-    monkeypatch.setitem(FORMATS, ".mp4", lacking)
-    with pytest.raises(ValueError, match="lacks the encoder no_such_codec"):
-        write_video(tmp_path / "a.mp4", uniform([0, 1]), fps=1)
-    assert list(tmp_path.iterdir()) == []

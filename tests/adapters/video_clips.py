@@ -11,7 +11,7 @@ import numpy as np
 
 def encode(
     path: Path,
-    frames: Sequence[np.ndarray],
+    frames: Sequence[np.ndarray | av.VideoFrame],
     codec: str,
     pixel_format: str,
     *,
@@ -24,13 +24,18 @@ def encode(
     """Write frames, each shown from its time on, in ticks; by default 25 a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
-        stream.height, stream.width = frames[0].shape[:2]
+        pictures = [
+            each
+            if isinstance(each, av.VideoFrame)
+            else av.VideoFrame.from_ndarray(each, format=given).reformat(format=pixel_format)
+            for each in frames
+        ]
+        stream.height, stream.width = pictures[0].height, pictures[0].width
         stream.pix_fmt = pixel_format
         stream.codec_context.time_base = tick
         for name, value in (tags or {}).items():
             setattr(stream.codec_context, name, value)
-        for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format=given).reformat(format=pixel_format)
+        for number, picture in enumerate(pictures):
             picture.pts = number if times is None else times[number]
             picture.time_base = tick
             container.mux(stream.encode(picture))
@@ -53,3 +58,14 @@ def moving_frames(count: int, height: int = 32, width: int = 48) -> list[np.ndar
 def levels(count: int, height: int = 16, width: int = 24) -> list[np.ndarray]:
     """Return grey frames (H, W, 3): frame t holds 10 t."""
     return [np.full((height, width, 3), 10 * t, np.uint8) for t in range(count)]
+
+
+def flat(pixel_format: str, number: int) -> av.VideoFrame:
+    """Return a grey frame that holds one number, as luma or in each of the colours."""
+    frame = av.VideoFrame(24, 16, pixel_format)
+    bits = frame.format.components[0].bits
+    for plane, level in zip(frame.planes, [number, 2 ** (bits - 1), 2 ** (bits - 1)], strict=False):
+        level = number if frame.format.is_rgb else level
+        pixels = np.frombuffer(plane, np.uint8 if bits == 8 else "<u2")
+        plane.update(np.full_like(pixels, level).tobytes())
+    return frame

@@ -1,12 +1,11 @@
-"""Image files to pixels.
+"""Image files to intensities.
 
 Letters for shapes: C channels, H height (rows), W width (columns).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,148 +14,99 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from darts_mim._optional import import_optional
-from darts_mim.adapters.video.endings import check_ending
-from darts_mim.adapters.video.pixels import check_opaque, decoded_pixels
-
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
-_WHITE_IS_ZERO = 0
-
-_ORIENTATION = 0x0112  # a tag of EXIF
-_UPRIGHT = 1
+from darts_mim.adapters.video.decoding import errors_named
+from darts_mim.adapters.video.pixels import Look, check_opaque, intensities, luma_of, resized
 
 _GREY = {"1", "L", "LA"}
 _COLOURS = {"RGB", "RGBA", "P", "PA", "YCbCr"}
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_WHITE_IS_ZERO = 0
+# SyntaxError is Pillow's word for wrong check sums.
+_DAMAGE = (OSError, EOFError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError)
 
 
-# What Pillow raises where a file is not as it should be: SyntaxError, say, for wrong check sums.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Image.DecompressionBombError,
-)
-
-
-def read_pictures(path: Path, grey: bool) -> Iterator[tuple[str, NDArray[Any], int]]:
-    """Read the pictures of a file: one, or the pages of a TIFF file.
+def read_images(paths: Sequence[Path], look: Look) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Read PNG, JPEG and TIFF files, of which each page is a frame.
 
     Parameters
     ----------
-    path
-        A PNG, JPEG or TIFF file.
-    grey
-        Whether to return one channel where there are three.
+    paths
+        The files.
+    look
+        How to read them.
 
     Yields
     ------
     name : str
-        The picture's name, for messages.
-    pixels : array
-        Integers of shape (H, W, C), C = 1 or 3.
-    peak : int
-        The integer that stands for 1.
+        Name of the frame, for messages.
+    frame : array
+        Intensities (C, H, W), C = 1 or 3, in [0, 1].
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a picture cannot be read whole, is transparent, or has no range of its own.
+        If an image is damaged, transparent, or has no range of its own; or if sizes differ and
+        `look` has none.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"`path`: there is no image {str(path)!r}; check the name")
-    if path.is_dir():
-        raise ValueError(
-            f"`path`: {str(path)!r} is a folder among images; pass one folder, or images alone"
-        )
-    with path.open("rb") as file:
-        # By name, Pillow 13 maps a grey TIFF file, and mixes its pixels up if it is to be turned.
-        with _damage_named(path):
-            image = Image.open(file)
-            count = getattr(image, "n_frames", 1)
-        for page in range(_pages(image, count, path)):
-            with _damage_named(path):
-                image.seek(page)
-                image.load()
-            name = f"page {page} of {str(path)!r}" if page else repr(str(path))
-            yield name, *_pixels(image, grey, path, name)
+    first = None
+    for path in paths:
+        # By name, Pillow 13 maps a grey TIFF file, and mixes its pixels up if it is to be rotated.
+        with path.open("rb") as file:
+            with errors_named(path, *_DAMAGE):
+                image = Image.open(file)
+                # the further pictures of an MPO file are previews and maps of depth
+                pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            for page in range(pages):
+                name = f"page {page} of {str(path)!r}" if page else repr(str(path))
+                with errors_named(path, *_DAMAGE):
+                    image.seek(page)
+                found = sorted(image.size)
+                first = first or found
+                if look.size is None and found != first:  # before it takes memory
+                    raise ValueError(
+                        f"`path`: {name} has sides of {found} pixels, the images before it {first};"
+                        " pass `size`, or read them apart"
+                    )
+                is_deep = ";16" in str(image.tile[:1]) and not image.mode.startswith("I;16")
+                with errors_named(path, *_DAMAGE):
+                    image.load()
+                if is_deep:
+                    yield name, _deep_colours(path, pages, look, name)
+                else:
+                    yield name, resized(_intensities(image, look, name), look.size)
 
 
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """Say which file it is that cannot be read."""
-    try:
-        yield
-    except _DAMAGE as error:
-        raise ValueError(
-            f"`path`: {str(path)!r} of {path.stat().st_size} bytes must be a PNG, JPEG or TIFF "
-            f"image, but cannot be read: {error}; fetch or make the file anew, or leave it out"
-        ) from error
-
-
-def _pages(image: Image.Image, count: int, path: Path) -> int:
-    if image.format == "TIFF":
-        check_ending(path, "tiff")
-        return count
-    # The further pictures of a JPEG file are previews and maps of depth or brightness.
-    if count > 1 and image.format != "MPO":
-        raise ValueError(
-            f"`path`: {str(path)!r} must hold one picture, got an animation of {count}; save each "
-            "as a file, or read a clip with `read_video`"
-        )
-    return 1
-
-
-def _pixels(image: Image.Image, grey: bool, path: Path, name: str) -> tuple[NDArray[Any], int]:
-    """Return pixels (H, W, C) and the integer that stands for 1."""
-    bits = _bits(image, path)
+def _intensities(image: Image.Image, look: Look, name: str) -> NDArray[Any]:
+    """Return the intensities (C, H, W) of an image of grey, or of colours of 8 bits."""
+    upright = ImageOps.exif_transpose(image)
+    peak, is_inverted = 255, False
     if image.mode.startswith("I;16"):
-        peak = 2**bits - 1
-        pixels = np.asarray(ImageOps.exif_transpose(image))[..., np.newaxis]
         tags = getattr(image, "tag_v2", {})
-        return (peak - pixels if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else pixels), peak
-    if image.mode not in _GREY | _COLOURS:
+        peak = 2 ** max(tags.get(_BITS, (16,))) - 1
+        is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    elif image.mode in _GREY | _COLOURS:
+        if upright.has_transparency_data:
+            upright = upright.convert("RGBA")
+            check_opaque(np.asarray(upright)[..., 3], name)
+        upright = upright.convert("L" if image.mode in _GREY else "RGB")
+    else:
         raise ValueError(
             f"`path`: {name} must hold grey or RGB colours of at most 16 bits, got Pillow's mode "
-            f"{image.mode!r}, whose range is not known here; convert it, or load it yourself and "
-            "pass the frames to `frames_to_series`"
+            f"{image.mode!r}, whose range is not known; convert it, or load it yourself and pass "
+            "the frames to `frames_to_series`"
         )
-    if bits > 8:
-        return _deep_pixels(image, grey, path, name)
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        check_opaque(np.asarray(upright)[..., 3], name)
-    if not grey and image.mode in _COLOURS:
-        return np.asarray(upright.convert("RGB")), 255
-    return np.asarray(upright.convert("L"))[..., np.newaxis], 255
+    pixels = np.atleast_3d(np.asarray(upright)).astype(look.dtype) / look.dtype.type(peak)
+    frame = np.moveaxis(1 - pixels if is_inverted else pixels, -1, 0)
+    return luma_of(frame) if look.grey and len(frame) == 3 else frame
 
 
-def _bits(image: Image.Image, path: Path) -> int:
-    """Return the bits of a channel, of which Pillow keeps 8 where there are several channels."""
-    if image.format == "TIFF":
-        return int(max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))))
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24]
-    return 8
-
-
-def _deep_pixels(image: Image.Image, grey: bool, path: Path, name: str) -> tuple[NDArray[Any], int]:
-    """Decode colours of 16 bits with FFmpeg."""
-    if getattr(image, "n_frames", 1) > 1 or image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
-        raise ValueError(
-            f"`path`: {name} has colours of more than 8 bits, and must then be alone in its file "
-            "and upright; save its pages one by one, turned"
-        )
+def _deep_colours(path: Path, pages: int, look: Look, name: str) -> NDArray[Any]:
+    """Read colours of 16 bits with FFmpeg: Pillow keeps 8 of them."""
+    if pages > 1:
+        raise ValueError(f"`path`: {name} has pages in colours of 16 bits; save them one by one")
     av = import_optional("av", "video")
-    with _damage_named(path):
-        try:
-            with av.open(str(path.absolute())) as container:
-                frame = next(container.decode(video=0))
-        except (av.FFmpegError, StopIteration) as error:
-            raise OSError(f"FFmpeg finds {error}") from error
-    pixels = decoded_pixels(frame, av.video.reformatter.VideoReformatter(), grey, name)
-    return pixels, int(np.iinfo(pixels.dtype).max)
+    with errors_named(path, av.FFmpegError), av.open(str(path.absolute())) as container:
+        frame = next(container.decode(video=0))
+    return intensities(frame, av.video.reformatter.VideoReformatter(), look, name)

@@ -1,11 +1,11 @@
-"""Pixels to intensities: orientation, colours, sizes.
+"""Turn decoded frames into intensities in [0, 1].
 
 Letters for shapes: C channels, H height (rows), W width (columns).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,7 +14,12 @@ from PIL import Image
 from darts_mim.checks import checked_integer
 
 _MOST_BITS = 16
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+# Weights of red and blue in the luma, by the number of the matrix in ITU-T H.273: BT.709, SMPTE
+# 240M and BT.2020. FFmpeg takes BT.601 where a clip names no matrix.
+_RED_AND_BLUE = {1: (0.2126, 0.0722), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+_FULL_RANGE = 2
 
 
 def checked_frame_size(size: Any) -> tuple[int, int] | None:
@@ -37,150 +42,119 @@ def checked_frame_size(size: Any) -> tuple[int, int] | None:
     return checked_integer("size[0]", size[0]), checked_integer("size[1]", size[1])
 
 
-def checked_float_type(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return the floating type that intensities are to have."""
-    # NumPy takes None for float64
-    native = None if dtype is None else np.dtype(dtype).newbyteorder("=")
-    if native not in (np.float32, np.float64):
-        raise TypeError(
-            f"`dtype` must be one of the types that series hold, got {dtype!r}; pass np.float32 or "
-            "np.float64"
-        )
-    return np.dtype(native)
+class Look(NamedTuple):
+    """How frames are to be read: rows and columns, whether as grey, and the floating type."""
+
+    size: tuple[int, int] | None
+    grey: bool
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def checked(cls, size: Any, grey: bool, dtype: DTypeLike) -> Look:
+        """Check the arguments of a reader."""
+        if dtype is None or np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"`dtype` must be np.float32 or np.float64, got {dtype!r}")
+        return cls(checked_frame_size(size), grey, np.dtype(dtype).newbyteorder("="))
 
 
-def decoded_pixels(frame: Any, reformatter: Any, grey: bool, source: str) -> NDArray[Any]:
-    """Return the pixels of a frame of PyAV, as it is to be looked at.
+def intensities(frame: Any, reformatter: Any, look: Look, name: str) -> NDArray[Any]:
+    """Return the intensities of a frame of PyAV, upright and resized.
 
-    Grey is the luma of the clip itself, Y, which most clips store beside two differences of
-    colour; of red, green and blue it is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), the weights
-    that Pillow takes too. Both are brought to the full range of the integers.
+    FFmpeg only brings chroma to the size of luma here, without changing the number of bits. Its
+    own way to RGB is up to 3 of 255 off for 8 bits, and 0.4 % too dark for more.
 
     Parameters
     ----------
     frame
-        The frame.
+        The frame, of at most 16 bits a channel.
     reformatter
-        PyAV's converter of frames. It remembers its tables: one for a clip is several times faster
-        than one for each frame.
-    grey
-        Whether to return one channel where there are three.
-    source
+        PyAV's converter of frames. It keeps its tables from one frame to the next.
+    look
+        How to read it. Grey is the clip's own luma, or that of BT.601 if it holds RGB.
+    name
         Name of the frame, for messages.
 
     Returns
     -------
     array
-        Of uint8, or of uint16 for more than 8 bits, and of shape (H, W, C), C = 1 or 3.
+        Of shape (C, H, W), C = 1 or 3, in [0, 1].
 
     Raises
     ------
     ValueError
-        If the frame is transparent, turned by other than right angles, or of floats.
+        If the frame is transparent, rotated by other than right angles, or has more than 16 bits.
     """
-    parts = frame.format.components
-    bits = max(part.bits for part in parts)
-    if bits > _MOST_BITS:
+    held, parts = frame.format, frame.format.components
+    bits = max(8, *(part.bits for part in parts))
+    if bits > _MOST_BITS or frame.rotation % 90:
         raise ValueError(
-            f"`path`: {source} has {bits} bits a channel, in the format {frame.format.name}; "
-            f"expected at most {_MOST_BITS}; convert the clip"
+            f"`path`: {name} must have at most {_MOST_BITS} bits a channel and be rotated by right "
+            f"angles, got {bits} bits ({held.name}) and {frame.rotation} degrees; convert the clip"
         )
-    if frame.format.has_palette or any(part.is_alpha for part in parts):
-        in_rgba = reformatter.reformat(frame, format="rgba64le" if bits > 8 else "rgba")
-        check_opaque(in_rgba.to_ndarray()[..., 3], source)
-    colours = sum(not part.is_alpha for part in parts)
-    is_rgb = frame.format.is_rgb or frame.format.has_palette
-    if (grey or colours == 1) and not is_rgb:
-        in_grey = reformatter.reformat(frame, format="gray16le" if bits > 8 else "gray")
-        pixels = in_grey.to_ndarray()[..., np.newaxis]
+    if held.has_palette or any(part.is_alpha for part in parts):
+        check_opaque(reformatter.reformat(frame, format="rgba").to_ndarray()[..., 3], name)
+
+    def planes(kind: str) -> NDArray[Any]:
+        depth = "" if bits == 8 else f"{bits}le"
+        planar = reformatter.reformat(frame, format=kind + depth)
+        return np.stack([_pixels(plane, bits) for plane in planar.planes]).astype(look.dtype)
+
+    peak = look.dtype.type(2**bits - 1)
+    if held.is_rgb or held.has_palette:
+        frame_in_rgb = planes("gbrp")[[2, 0, 1]] / peak
+        result = luma_of(frame_in_rgb) if look.grey else frame_in_rgb
+    elif sum(not part.is_alpha for part in parts) == 1:  # FFmpeg takes the full range for grey
+        result = planes("gray") / peak
     else:
-        in_rgb = reformatter.reformat(frame, format="rgb48le" if bits > 8 else "rgb24")
-        pixels = in_rgb.to_ndarray()
-        if grey:  # FFmpeg's own way from 16 bits is off by some thousandths
-            pixels = np.rint(pixels @ _LUMA).astype(pixels.dtype)[..., np.newaxis]
-    return _turned(pixels, *_display_matrix(frame), source)
+        is_yuvj = held.name.startswith("yuvj")  # of the full range, whatever the frame says
+        unit = 2 ** (bits - 8)
+        is_full = is_yuvj or frame.color_range == _FULL_RANGE
+        black, span, swing = (0, peak, peak) if is_full else (16 * unit, 219 * unit, 224 * unit)
+        y, cb, cr = planes("yuvj444p" if is_yuvj else "yuv444p")
+        luma = (y - black) / span
+        chroma = (cb - 128 * unit) / swing, (cr - 128 * unit) / swing
+        result = luma[np.newaxis] if look.grey else _rgb(luma, *chroma, frame.colorspace)
+    if bits == 8:  # what is read from bytes can be written as bytes, without loss
+        result = np.rint(result * peak) / peak
+    upright = np.rot90(result, frame.rotation // 90, axes=(1, 2))
+    return resized(np.clip(upright, 0, 1), look.size)
 
 
-def check_opaque(alpha: NDArray[Any], source: str) -> None:
-    """Raise if pixels are transparent: what would lie behind them is not known."""
-    opaque = np.iinfo(alpha.dtype).max
-    if (alpha < opaque).any():
+def luma_of(rgb: NDArray[Any]) -> NDArray[Any]:
+    """Return the luma (1, H, W) of red, green and blue (3, H, W)."""
+    return np.tensordot(np.array([_LUMA], rgb.dtype), rgb, axes=1)
+
+
+def check_opaque(alpha: NDArray[np.uint8], name: str) -> None:
+    """Raise if pixels are transparent: their colour depends on a background."""
+    if (alpha < 255).any():
         raise ValueError(
-            f"`path`: {source} must be opaque, got {(alpha < opaque).mean():.1%} of its pixels "
+            f"`path`: {name} must be opaque, got {(alpha < 255).mean():.1%} of its pixels "
             "transparent; paint it on a background first"
         )
 
 
-def intensities(
-    pixels: NDArray[Any], size: tuple[int, int] | None, dtype: np.dtype[Any], peak: int
-) -> NDArray[np.floating[Any]]:
-    """Return pixels as intensities in [0, 1].
-
-    Frames are resized as floats, linearly, over all pixels that a new one covers (Pillow's
-    "bilinear" filter): shrinking averages rather than leaves out, and no value goes beyond those
-    around it.
-
-    Parameters
-    ----------
-    pixels
-        Integers of shape (H, W, C).
-    size
-        Rows and columns to make; None keeps them.
-    dtype
-        Floating type of the result.
-    peak
-        The integer that stands for 1.
-
-    Returns
-    -------
-    array
-        Of shape (C, H, W).
-    """
-    h, w, c = pixels.shape
-    frame = np.empty((c, h, w), dtype)
-    np.divide(np.moveaxis(pixels, -1, 0), dtype.type(peak), out=frame)
-    return frame if size in (None, (h, w)) else _resized(frame, size)
-
-
-def _resized(frame: NDArray[Any], size: Any) -> NDArray[Any]:
-    h, w = size
-    small = np.empty((len(frame), h, w), frame.dtype)
-    for channel, plane in zip(small, frame, strict=True):
-        picture = Image.fromarray(plane.astype(np.float32, copy=False))
-        channel[:] = picture.resize((w, h), Image.Resampling.BILINEAR)
+def resized(frame: NDArray[Any], size: tuple[int, int] | None) -> NDArray[Any]:
+    """Resize a frame (C, H, W) linearly, averaging over all pixels that a new one covers."""
+    if size is None or size == frame.shape[1:]:
+        return frame
+    images = [Image.fromarray(plane.astype(np.float32, copy=False)) for plane in frame]
+    planes = [np.asarray(each.resize(size[::-1], Image.Resampling.BILINEAR)) for each in images]
     # the filter's weights add up to 1 but for rounding
-    return np.clip(small, 0.0, 1.0, out=small)
+    small: NDArray[Any] = np.clip(planes, 0, 1, dtype=frame.dtype)
+    return small
 
 
-def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
-    """Return a, b, c, d of the matrix that takes (x, y) to (a x + c y, b x + d y).
-
-    Only their signs matter, and which of them are zero.
-    """
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:
-        # PyAV gives up on data that it does not know, such as those of cameras, and then tells the
-        # angle alone
-        turned = {0: (1, 0, 0, 1), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (0, 1, -1, 0)}
-        return turned.get(frame.rotation % 360, (1, 1, -1, 1))
-    if data is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-    return a, b, c, d
+def _pixels(plane: Any, bits: int) -> NDArray[Any]:
+    """Return the pixels (H, W) of a plane; its rows are longer in memory."""
+    pixels = np.frombuffer(plane, np.uint8 if bits == 8 else np.dtype("<u2"))
+    return pixels.reshape(plane.height, -1)[:, : plane.width]
 
 
-def _turned(pixels: NDArray[Any], a: int, b: int, c: int, d: int, source: str) -> NDArray[Any]:
-    """Turn and mirror pixels (H, W, C) as a display matrix says."""
-    if a == d == 0 and b and c:
-        pixels = pixels.swapaxes(0, 1)
-        rows, columns = b, c
-    elif b == c == 0 and a and d:
-        rows, columns = d, a
-    else:
-        raise ValueError(
-            f"`path`: {source} must be shown upright, mirrored or turned by right angles, got the "
-            f"display matrix {[[a, c], [b, d]]}; convert the clip, for example with "
-            "`ffmpeg -i clip.mov clip.mp4`"
-        )
-    return pixels[:: 1 if rows > 0 else -1, :: 1 if columns > 0 else -1]
+def _rgb(luma: NDArray[Any], cb: NDArray[Any], cr: NDArray[Any], matrix: int) -> NDArray[Any]:
+    """Return red, green and blue (3, H, W) of luma in [0, 1] and chroma in [-0.5, 0.5]."""
+    of_red, of_blue = _RED_AND_BLUE.get(matrix, (_LUMA[0], _LUMA[2]))
+    red = luma + 2 * (1 - of_red) * cr
+    blue = luma + 2 * (1 - of_blue) * cb
+    green = (luma - of_red * red - of_blue * blue) / (1 - of_red - of_blue)
+    return np.stack([red, green, blue])

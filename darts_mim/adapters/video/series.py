@@ -5,8 +5,9 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns).
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ import pandas as pd
 from darts import TimeSeries
 from numpy.typing import NDArray
 
+from darts_mim.files import whole_file
 from darts_mim.series import frames_to_series
 from darts_mim.times import Frequency, Start, make_time_index, time_zone, with_time_zone
 
@@ -24,47 +26,69 @@ RATE = "frames_per_second"
 """The attribute of time that holds the rate of a clip."""
 
 
-def checked_paths(path: Any, reader: str) -> list[Path]:
+def checked_paths(path: Any) -> list[Path]:
     """Return one path or a sequence of them as a list of at least one."""
     if isinstance(path, str | os.PathLike):
         return [Path(path)]
     if not isinstance(path, Sequence) or not all(isinstance(p, str | os.PathLike) for p in path):
         raise TypeError(
-            f"`path` must be a path or a sequence of paths, got {type(path).__name__}; of what a "
-            f"folder holds make a list, in an order that you choose: `{reader}(sorted(...))`"
+            f"`path` must be a path or a list of paths, got {type(path).__name__}; bring the files "
+            "of a folder into an order, for example with `sorted(folder.glob('*.avi'))`"
         )
     if not path:
-        raise ValueError("`path` must not be an empty sequence; check the pattern that made it")
+        raise ValueError("`path` must not be an empty list; check the pattern that made it")
     return [Path(one) for one in path]
 
 
-def same_shape(frames: Iterable[tuple[str, NDArray[Any]]]) -> Iterator[NDArray[Any]]:
-    """Take the names off frames (C, H, W), and raise if one differs in shape from the first."""
-    shape: tuple[int, ...] = ()
-    for name, frame in frames:
-        shape = shape or frame.shape
-        if frame.shape[0] != shape[0]:
-            raise ValueError(
-                f"`path`: {name} has {frame.shape[0]} channels, those before it {shape[0]}; pass "
-                "grey=True, or read them apart"
-            )
-        if frame.shape != shape:
-            raise ValueError(
-                f"`path`: {name} has {frame.shape[1]} x {frame.shape[2]} pixels (height x width), "
-                f"those before it {shape[1]} x {shape[2]}; pass `size` to bring them to one, or "
-                "read them apart"
-            )
-        yield frame
+def gathered(
+    frames: Iterator[tuple[str, NDArray[Any]]], cache: Any, name: str, origin: object
+) -> NDArray[Any]:
+    """Join named frames (C, H, W), at least one, into an array (T, C, H, W).
+
+    The number of frames is known with the last one only. In memory the array grows in place, so
+    that no frame is held twice. With `cache` the frames are appended to a file, which is mapped.
+
+    Parameters
+    ----------
+    frames
+        Names, for messages, and frames of one shape and type.
+    cache
+        Folder of the file, which appears whole or not at all; None for memory.
+    name
+        Beginning of the name of the file.
+    origin
+        What the frames are made from, and how. It distinguishes files of one name.
+    """
+    _, first = next(frames)
+
+    def same() -> Iterator[NDArray[Any]]:
+        yield first
+        for name, frame in frames:
+            if frame.shape != first.shape:
+                raise ValueError(
+                    f"`path`: {name} has the shape {frame.shape} (channels, height, width), the "
+                    f"frames before it {first.shape}; pass `size` or `grey=True` to make them "
+                    "equal, or read them apart"
+                )
+            yield frame
+
+    if cache is None:
+        return np.fromiter(same(), np.dtype((first.dtype, first.shape)))
+    digest = hashlib.sha256(repr(origin).encode()).hexdigest()
+    target = Path(cache) / f"{name}-{digest[:16]}.raw"
+    with whole_file(target) as draft, draft.open("wb") as file:
+        for frame in same():
+            file.write(frame.tobytes())
+    return np.memmap(target, first.dtype, "r").reshape(-1, *first.shape)
 
 
 def make_series(
-    frames: NDArray[np.floating[Any]],
-    *,
+    frames: NDArray[Any],
     rate: Fraction | None,
     source: str,
-    first: int = 0,
-    start: Start | None = None,
-    freq: Frequency | None = None,
+    first: int,
+    start: Start | None,
+    freq: Frequency | None,
 ) -> TimeSeries:
     """Make a series of intensities (T, C, H, W), of which the first has the number `first`."""
     names = CHANNELS[frames.shape[1]]
@@ -75,24 +99,18 @@ def make_series(
     if rate is not None:
         attributes["time"] = {RATE: float(rate)}
     if freq is None and start is not None and not isinstance(start, int | np.integer):
-        freq = _interval(rate, source)
+        if rate is None:
+            raise ValueError(
+                f"`freq` must be the time from a frame to the next, because {source!r} has no "
+                "frame rate; pass for example freq='40ms' or freq='5min'"
+            )
+        freq = pd.Timedelta(round(10**9 / rate), "ns")
     index = make_time_index(first + len(frames), None, start, freq)
     series = frames_to_series(
         frames,
         channel_names=names,
-        start=index[first],
-        # Any: what pandas calls an offset here is none of the types it takes there
-        freq=cast(Any, index.step if isinstance(index, pd.RangeIndex) else index.freq),
+        times=index[first:],
         attributes=with_time_zone(attributes, time_zone(start)),
         dtype=None,
     )
     return cast(TimeSeries, series)  # no list, because the layout has no B
-
-
-def _interval(rate: Fraction | None, source: str) -> pd.Timedelta:
-    if rate is None:
-        raise ValueError(
-            f"`freq` must say how far frames are apart, because {source!r} does not; pass for "
-            "example freq='40ms' or freq='5min'"
-        )
-    return pd.Timedelta(round(10**9 / rate), "ns")
