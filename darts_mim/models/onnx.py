@@ -33,7 +33,7 @@ from darts_mim.checks import checked_integer
 from darts_mim.models.covariates import collect_inputs
 from darts_mim.models.likelihoods import unchecked_distributions
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.models.rollout import FeedBack
+from darts_mim.models.rollout import Feeder
 from darts_mim.nn.recurrent import RecurrentNetwork
 
 __all__ = ["export_onnx"]
@@ -318,4 +318,4 @@ class _StepGraph(_Graph):
         output = module.hide(module.to_parameters(prediction[:, None]))
         if hasattr(after, "has_begun"):
             after = after._replace(has_begun=(before[-1] + 1).clamp(max=1))
-        return output, FeedBack(module)(prediction, 0).values, *tree_flatten(after)[0]
+        return output, Feeder(module)(prediction, 0).values, *tree_flatten(after)[0]

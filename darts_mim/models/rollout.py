@@ -22,7 +22,7 @@ from darts_mim.models.likelihoods import denormalise, point_forecast
 from darts_mim.models.missing import normalise
 from darts_mim.nn.unrolling import FedFrame
 
-__all__ = ["RolloutModule"]
+__all__ = ["Feeder", "RolloutModule"]
 
 
 class RolloutModule(PLForecastingModule, ABC):
@@ -111,8 +111,7 @@ class RolloutModule(PLForecastingModule, ABC):
         known = self.known_values(values)
         values = normalise(values, known, self.rin, context=length, channels=self.grid.channels)
         frames = self.grid.to_frames(values)
-        calls_context = self.n_context > 0 and not (known is None and feed_true is None)
-        feed_back = FeedBack(self, draw, first=1 if calls_context else length)
+        feeder = Feeder(self, draw)
         output, _ = self.network(
             frames[:, :length],
             gap + horizon,
@@ -128,12 +127,12 @@ class RolloutModule(PLForecastingModule, ABC):
                 future_past=future_past_covariates,
                 mask=None if self.mask is None else self.mask.to(frames),
             ),
-            feed_back=feed_back,
+            feed_back=feeder,
         )
-        if draw is not None and feed_back.n_drawn != horizon - 1:
+        if draw is not None and feeder.n_drawn != horizon - 1:
             raise ValueError(
                 "`network` must call `feed_back(prediction, step)` once for each frame of the "
-                f"horizon but the last, got {feed_back.n_drawn} calls for {horizon} frames; feed "
+                f"horizon but the last, got {feeder.n_drawn} calls for {horizon} frames; feed "
                 "it the frames that `feed_back` returns, as `darts_mim.nn.unroll` does"
             )
         return self.to_parameters(output)
@@ -183,7 +182,7 @@ class RolloutModule(PLForecastingModule, ABC):
         return output if observed is None else output.masked_fill(~observed[:, None], torch.nan)
 
 
-class FeedBack:
+class Feeder:
     """Make the frames that a network is fed from its own predictions.
 
     Parameters
@@ -200,23 +199,17 @@ class FeedBack:
     """
 
     def __init__(
-        self,
-        module: RolloutModule,
-        draw: Callable[[Tensor], Tensor] | None = None,
-        first: int = 1,
+        self, module: RolloutModule, draw: Callable[[Tensor], Tensor] | None = None
     ) -> None:
         self.module, self.draw, self.n_drawn = module, draw, 0
-        self._next = first  # until networks say which step they feed
 
-    def __call__(self, prediction: Tensor, step: int | None = None) -> FedFrame:
+    def __call__(self, prediction: Tensor, step: int) -> FedFrame:
         """Return the frame to feed for a prediction (B, C * P, H, W).
 
         ``step`` counts the frames of context, gap and horizon from 0. Frames before the horizon are
         never drawn, as training feeds their centre in all sequences.
         """
         module, mask = self.module, self.module.mask
-        step = self._next if step is None else step
-        self._next = step + 1
         if module.likelihood is None:
             return FedFrame(prediction if mask is None else prediction * mask)
         is_drawn = (

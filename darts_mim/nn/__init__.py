@@ -14,7 +14,7 @@ from darts_mim.nn.recurrent import RecurrentNetwork
 from darts_mim.nn.residual import ExternalBranch, ResidualBranch, ResidualUnit
 from darts_mim.nn.sampling import Schedule, ScheduledSampling
 from darts_mim.nn.st_resnet import STResNetNetwork
-from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, unroll
+from darts_mim.nn.unrolling import FedFrame, FeedBack, Inputs, StepInputs, feed_prediction, unroll
 
 __all__ = [
     "CausalLSTMCell",
@@ -23,6 +23,7 @@ __all__ = [
     "ConvLSTMState",
     "ExternalBranch",
     "FedFrame",
+    "FeedBack",
     "GradientHighwayUnit",
     "Inputs",
     "MIMBlock",
@@ -42,5 +43,6 @@ __all__ = [
     "ScheduledSampling",
     "StationaryUnit",
     "StepInputs",
+    "feed_prediction",
     "unroll",
 ]

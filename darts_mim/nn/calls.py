@@ -5,13 +5,12 @@ Legend: B batch, T time, C channels, H height, W width, S = T - 1 + horizon step
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
 from darts_mim.checks import checked_integer
-from darts_mim.nn.unrolling import FedFrame, Inputs
+from darts_mim.nn.unrolling import FeedBack, Inputs, feed_prediction
 
 __all__ = ["NetworkSizes", "check_call", "check_shape"]
 
@@ -42,7 +41,7 @@ def check_call(
     feed_true: Tensor | None,
     observed: Tensor | None,
     inputs: Inputs | None,
-    feed_back: Callable[[Tensor], FedFrame],
+    feed_back: FeedBack,
 ) -> None:
     """Refuse what a network cannot be called with.
 
@@ -74,7 +73,7 @@ def check_call(
     if observed is not None:
         frames = length if future is None else length + horizon
         check_shape("observed", observed, "BTCHW", (b, frames, channels, height, width))
-    if feed_back is FedFrame and sizes.out_channels != sizes.in_channels:
+    if feed_back is feed_prediction and sizes.out_channels != sizes.in_channels:
         raise ValueError(
             f"`feed_back` is needed to make a frame of {sizes.in_channels} channels of a "
             f"prediction of {sizes.out_channels}; give the function that does"

@@ -23,13 +23,13 @@ References
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts_mim.nn.gates import (
-    GateConvolution,
     HiddenOutput,
+    RecurrentCell,
     SpatiotemporalMemory,
     admit,
     emit,
@@ -62,21 +62,13 @@ class MIMBlockState(NamedTuple):
     s: Tensor
 
 
-class STLSTMCell(nn.Module):
+class STLSTMCell(RecurrentCell):
     """Spatiotemporal LSTM, the first layer of MIM and every layer of PredRNN.
 
     Parameters
     ----------
-    in_channels
-        Channels of the input: the patches of a frame, or the hidden state of the layer below.
-    hidden_channels
-        Channels C of the states and of the memory.
-    kernel_size
-        Side of the square kernels, odd.
-    layer_norm
-        Whether each convolution's output is layer-normalised.
-    forget_bias
-        Constant added to the initial bias of the forget gates.
+    in_channels, hidden_channels, **options
+        As for ``RecurrentCell``.
 
     References
     ----------
@@ -92,26 +84,12 @@ class STLSTMCell(nn.Module):
     torch.Size([2, 8, 6, 5])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 5,
-        *,
-        layer_norm: bool = True,
-        forget_bias: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.from_input = GateConvolution(
-            in_channels, hidden_channels, (3, 1, 3), kernel_size, layer_norm=layer_norm, bias=True
-        )
-        self.from_hidden = GateConvolution(
-            hidden_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm
-        )
-        self.memory = SpatiotemporalMemory(hidden_channels, kernel_size, layer_norm=layer_norm)
-        self.output = HiddenOutput(hidden_channels, kernel_size, layer_norm=layer_norm)
-        self.from_input.add_bias(gate=2, value=forget_bias)
-        self.from_input.add_bias(gate=6, value=forget_bias)
+    def __init__(self, in_channels: int, hidden_channels: int, **options: Any) -> None:
+        super().__init__(in_channels, hidden_channels, **options)
+        self.from_input = self.input_gates(3, 1, 3, forget=(2, 6))
+        self.from_hidden = self.state_gates(3, 1)
+        self.memory = SpatiotemporalMemory(self)
+        self.output = HiddenOutput(self)
 
     def forward(self, x: Tensor, m: Tensor, state: STLSTMState) -> tuple[Tensor, STLSTMState]:
         """Advance one time step.
@@ -142,7 +120,7 @@ class STLSTMCell(nn.Module):
         return m, STLSTMState(h, c)
 
 
-class NonStationaryUnit(nn.Module):
+class NonStationaryUnit(RecurrentCell):
     """MIM-N: model the non-stationary share from the difference of successive hidden states.
 
     With d = H[t,l-1] - H[t-1,l-1]::
@@ -156,8 +134,8 @@ class NonStationaryUnit(nn.Module):
         Channels of the difference, those of the layer below.
     hidden_channels
         Channels C of the unit's state and of its output.
-    kernel_size, layer_norm, forget_bias
-        As for ``STLSTMCell``.
+    **options
+        As for ``RecurrentCell``.
 
     References
     ----------
@@ -172,26 +150,11 @@ class NonStationaryUnit(nn.Module):
     (torch.Size([2, 8, 6, 5]), torch.Size([2, 8, 6, 5]))
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 5,
-        *,
-        layer_norm: bool = True,
-        forget_bias: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.from_difference = GateConvolution(
-            in_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm, bias=True
-        )
-        self.from_state = GateConvolution(
-            hidden_channels, hidden_channels, (3,), kernel_size, layer_norm=layer_norm
-        )
-        self.from_new_state = GateConvolution(
-            hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
-        )
-        self.from_difference.add_bias(gate=2, value=forget_bias)
+    def __init__(self, in_channels: int, hidden_channels: int, **options: Any) -> None:
+        super().__init__(in_channels, hidden_channels, **options)
+        self.from_difference = self.input_gates(3, 1, forget=(2,))
+        self.from_state = self.state_gates(3)
+        self.from_new_state = self.state_gates(1)
 
     def forward(self, d: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
         """Return D[t] and N[t], each (B, C, H, W), for d (B, in_channels, H, W) and N[t-1]."""
@@ -202,7 +165,7 @@ class NonStationaryUnit(nn.Module):
         return emit(o_d + o_n, n), n
 
 
-class StationaryUnit(nn.Module):
+class StationaryUnit(RecurrentCell):
     """MIM-S: model the stationary share, and stand in for the forget gate of the cell state.
 
     With D the output of MIM-N and C the cell state of the MIM block::
@@ -217,8 +180,8 @@ class StationaryUnit(nn.Module):
         Channels of D: C, or the channels of the layer below in a block without MIM-N.
     hidden_channels
         Channels C of the unit's state and of its output.
-    kernel_size, layer_norm, forget_bias
-        As for ``STLSTMCell``.
+    **options
+        As for ``RecurrentCell``.
 
     References
     ----------
@@ -234,26 +197,11 @@ class StationaryUnit(nn.Module):
     (torch.Size([2, 8, 6, 5]), torch.Size([2, 8, 6, 5]))
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 5,
-        *,
-        layer_norm: bool = True,
-        forget_bias: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.from_difference = GateConvolution(
-            in_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm, bias=True
-        )
-        self.from_cell = GateConvolution(
-            hidden_channels, hidden_channels, (3, 1), kernel_size, layer_norm=layer_norm
-        )
-        self.from_new_state = GateConvolution(
-            hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
-        )
-        self.from_difference.add_bias(gate=2, value=forget_bias)
+    def __init__(self, in_channels: int, hidden_channels: int, **options: Any) -> None:
+        super().__init__(in_channels, hidden_channels, **options)
+        self.from_difference = self.input_gates(3, 1, forget=(2,))
+        self.from_cell = self.state_gates(3, 1)
+        self.from_new_state = self.state_gates(1)
 
     def forward(self, d: Tensor, c: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Return the share kept and S[t], each (B, C, H, W), for D[t], C[t-1] and S[t-1]."""
@@ -264,7 +212,7 @@ class StationaryUnit(nn.Module):
         return emit(o_d + o_c + o_s, s), s
 
 
-class MIMBlock(nn.Module):
+class MIMBlock(RecurrentCell):
     """Memory In Memory block: an ST-LSTM whose forget gate is MIM-N followed by MIM-S.
 
     C[t,l] = MIM-S(MIM-N(H[t,l-1] - H[t-1,l-1], N), C[t-1,l], S) + i . g; the rest is as in
@@ -277,10 +225,10 @@ class MIMBlock(nn.Module):
         Channels of the hidden state of the layer below.
     hidden_channels
         Channels C of the states and of the memory.
-    kernel_size, layer_norm, forget_bias
-        As for ``STLSTMCell``.
     nonstationary_unit, stationary_unit
         Whether the block has its MIM-N and its MIM-S; at least one of them.
+    **options
+        As for ``RecurrentCell``.
 
     References
     ----------
@@ -301,41 +249,23 @@ class MIMBlock(nn.Module):
         self,
         in_channels: int,
         hidden_channels: int,
-        kernel_size: int = 5,
         *,
-        layer_norm: bool = True,
-        forget_bias: float = 1.0,
         nonstationary_unit: bool = True,
         stationary_unit: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__()
-        self.from_input = GateConvolution(
-            in_channels, hidden_channels, (2, 1, 3), kernel_size, layer_norm=layer_norm, bias=True
-        )
-        self.from_hidden = GateConvolution(
-            hidden_channels, hidden_channels, (2, 1), kernel_size, layer_norm=layer_norm
-        )
+        super().__init__(in_channels, hidden_channels, **options)
+        self.from_input = self.input_gates(2, 1, 3, forget=(5,))
+        self.from_hidden = self.state_gates(2, 1)
         self.nonstationary: NonStationaryUnit | None = None
         self.stationary: StationaryUnit | None = None
         if nonstationary_unit:
-            self.nonstationary = NonStationaryUnit(
-                in_channels,
-                hidden_channels,
-                kernel_size,
-                layer_norm=layer_norm,
-                forget_bias=forget_bias,
-            )
+            self.nonstationary = NonStationaryUnit(in_channels, hidden_channels, **options)
         if stationary_unit:
-            self.stationary = StationaryUnit(
-                hidden_channels if nonstationary_unit else in_channels,
-                hidden_channels,
-                kernel_size,
-                layer_norm=layer_norm,
-                forget_bias=forget_bias,
-            )
-        self.memory = SpatiotemporalMemory(hidden_channels, kernel_size, layer_norm=layer_norm)
-        self.output = HiddenOutput(hidden_channels, kernel_size, layer_norm=layer_norm)
-        self.from_input.add_bias(gate=5, value=forget_bias)
+            d_channels = hidden_channels if nonstationary_unit else in_channels
+            self.stationary = StationaryUnit(d_channels, hidden_channels, **options)
+        self.memory = SpatiotemporalMemory(self)
+        self.output = HiddenOutput(self)
 
     def forward(
         self, x: Tensor, d: Tensor, m: Tensor, state: MIMBlockState

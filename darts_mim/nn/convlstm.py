@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from darts_mim.nn.gates import GateConvolution
+from darts_mim.nn.gates import RecurrentCell
 from darts_mim.nn.recurrent import RecurrentNetwork
 
 __all__ = ["ConvLSTMCell", "ConvLSTMCellState", "ConvLSTMNetwork", "ConvLSTMState"]
@@ -31,7 +31,7 @@ class ConvLSTMCellState(NamedTuple):
     c: Tensor
 
 
-class ConvLSTMCell(nn.Module):
+class ConvLSTMCell(RecurrentCell):
     """Convolutional LSTM with peepholes.
 
     ::
@@ -45,12 +45,8 @@ class ConvLSTMCell(nn.Module):
 
     Parameters
     ----------
-    in_channels
-        Channels of the input: the patches of a frame, or the hidden state of the layer below.
-    hidden_channels
-        Channels C of the states.
-    kernel_size, layer_norm, forget_bias
-        As for ``STLSTMCell``.
+    in_channels, hidden_channels, **options
+        As for ``RecurrentCell``.
 
     References
     ----------
@@ -64,24 +60,11 @@ class ConvLSTMCell(nn.Module):
     torch.Size([2, 8, 6, 5])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 5,
-        *,
-        layer_norm: bool = True,
-        forget_bias: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.from_input = GateConvolution(
-            in_channels, hidden_channels, (1,) * 4, kernel_size, layer_norm=layer_norm, bias=True
-        )
-        self.from_hidden = GateConvolution(
-            hidden_channels, hidden_channels, (1,) * 4, kernel_size, layer_norm=layer_norm
-        )
+    def __init__(self, in_channels: int, hidden_channels: int, **options: Any) -> None:
+        super().__init__(in_channels, hidden_channels, **options)
+        self.from_input = self.input_gates(1, 1, 1, 1, forget=(2,))
+        self.from_hidden = self.state_gates(1, 1, 1, 1)
         self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, 1, 1))
-        self.from_input.add_bias(gate=2, value=forget_bias)
 
     def forward(self, x: Tensor, state: ConvLSTMCellState) -> ConvLSTMCellState:
         """Advance one time step, for ``x`` (B, in_channels, H, W)."""

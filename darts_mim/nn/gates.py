@@ -1,49 +1,78 @@
 """Parts that the cells share: gate convolutions, what gates do, the memory, the hidden state.
 
-Letters and conventions are those of ``darts_mim.nn.cells``. On the fast path a gate convolution
-returns pre-activations that are not added up yet, and ``remember``, ``admit`` and ``emit`` hand
-them on; what is written here is what they compute.
+Letters and conventions are those of ``darts_mim.nn.cells``.
+
+A faster implementation may stand in for the gate convolutions of a network while it is unrolled: it
+sets the context variable ``stand_in``. The plain cells know no more of it than the two protocols
+below, so that imports go one way, from the fast path to the cells. A context variable, unlike an
+attribute of the modules, holds for one thread and one unrolling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from contextvars import ContextVar
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from darts_mim.nn.fused.unrolling import PreActivations, active_unrolling
-
 __all__ = [
     "GateConvolution",
     "HiddenOutput",
+    "Mode",
+    "PendingGates",
+    "RecurrentCell",
     "SpatiotemporalMemory",
+    "StandIn",
     "admit",
     "emit",
     "remember",
+    "stand_in",
 ]
 
+Mode = Literal["remember", "admit", "emit"]
+"""How gates act on a state; see the functions of these names."""
 
-def remember(gates: Tensor | PreActivations, state: Tensor) -> Tensor:
+
+class PendingGates(Protocol):
+    """Pre-activations that are not computed before the gates act, but can be added up."""
+
+    def __add__(self, other: Any) -> Any: ...
+
+    def act(self, mode: Mode, state: Tensor) -> Tensor:
+        """Return what the function of the name ``mode`` returns for these gates and a state."""
+
+
+class StandIn(Protocol):
+    """What convolves in place of the gate convolutions of a network."""
+
+    def convolve(self, module: GateConvolution, x: Tensor) -> tuple[PendingGates, ...] | None:
+        """Return the pre-activations of ``module``, ``None`` if it is of another network."""
+
+
+stand_in: ContextVar[StandIn | None] = ContextVar("stand-in for gate convolutions", default=None)
+
+
+def remember(gates: Tensor | PendingGates, state: Tensor) -> Tensor:
     """Return s(f) . state + s(i) . tanh(g) for the pre-activations of g, i and f side by side."""
-    if isinstance(gates, PreActivations):
+    if not isinstance(gates, Tensor):
         return gates.act("remember", state)
     g, i, f = gates.chunk(3, dim=1)
     return torch.sigmoid(f) * state + torch.sigmoid(i) * torch.tanh(g)
 
 
-def admit(gates: Tensor | PreActivations, kept: Tensor) -> Tensor:
+def admit(gates: Tensor | PendingGates, kept: Tensor) -> Tensor:
     """Return kept + s(i) . tanh(g) for the pre-activations of g and i side by side."""
-    if isinstance(gates, PreActivations):
+    if not isinstance(gates, Tensor):
         return gates.act("admit", kept)
     g, i = gates.chunk(2, dim=1)
     return kept + torch.sigmoid(i) * torch.tanh(g)
 
 
-def emit(gate: Tensor | PreActivations, content: Tensor) -> Tensor:
+def emit(gate: Tensor | PendingGates, content: Tensor) -> Tensor:
     """Return s(o) . tanh(content) for the pre-activation of o."""
-    if isinstance(gate, PreActivations):
+    if not isinstance(gate, Tensor):
         return gate.act("emit", content)
     return torch.sigmoid(gate) * torch.tanh(content)
 
@@ -95,20 +124,16 @@ class GateConvolution(nn.Module):
     def forward(self, x: Tensor) -> tuple[Any, ...]:
         """Return pre-activations of gates side by side, for ``x`` (B, in_channels, H, W).
 
-        Parameters
-        ----------
-        x
-            What is convolved.
-
         Returns
         -------
-        tuple of Tensor
-            For each number n in ``gates`` a tensor of shape (B, n * C, H, W); on the fast path
-            what stands in for it, and can be added up like it.
+        tuple
+            For each number n in ``gates`` a tensor of shape (B, n * C, H, W), or the
+            ``PendingGates`` of a stand-in.
         """
-        unrolling = active_unrolling()
-        if unrolling is not None and unrolling.knows(self):
-            return unrolling.convolve(self, x)
+        other = stand_in.get()
+        pending = None if other is None else other.convolve(self, x)
+        if pending is not None:
+            return pending
         gates: Tensor = self.norm(self.convolution(x))
         return tuple(gates.split(self.group_channels, dim=1))
 
@@ -119,6 +144,61 @@ class GateConvolution(nn.Module):
         cast(Tensor, layer.bias).chunk(self.n_gates)[gate].add_(value)
 
 
+class RecurrentCell(nn.Module):
+    """A cell whose matrices are convolutions.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the input: the patches of a frame, or the hidden state of the layer below.
+    hidden_channels
+        Channels C of the states and of the memory.
+    kernel_size
+        Side of the square kernels, odd.
+    layer_norm
+        Whether each convolution's output is layer-normalised.
+    forget_bias
+        Constant added to the initial bias of the forget gates.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 5,
+        *,
+        layer_norm: bool = True,
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.hidden_channels = in_channels, hidden_channels
+        self.kernel_size, self.layer_norm, self.forget_bias = kernel_size, layer_norm, forget_bias
+
+    def input_gates(self, *gates: int, forget: Sequence[int] = ()) -> GateConvolution:
+        """Make the convolution of the input. It has the biases, with that of ``forget`` gates."""
+        convolution = self.gate_convolution(self.in_channels, gates, bias=True)
+        for gate in forget:
+            convolution.add_bias(gate, self.forget_bias)
+        return convolution
+
+    def state_gates(self, *gates: int) -> GateConvolution:
+        """Make the convolution of a state."""
+        return self.gate_convolution(self.hidden_channels, gates)
+
+    def gate_convolution(
+        self, channels: int, gates: Sequence[int], bias: bool = False
+    ) -> GateConvolution:
+        """Make a convolution of some channels to groups of gates."""
+        return GateConvolution(
+            channels,
+            self.hidden_channels,
+            gates,
+            self.kernel_size,
+            layer_norm=self.layer_norm,
+            bias=bias,
+        )
+
+
 class SpatiotemporalMemory(nn.Module):
     """Update the memory M that travels through all layers.
 
@@ -127,15 +207,13 @@ class SpatiotemporalMemory(nn.Module):
 
     Parameters
     ----------
-    hidden_channels, kernel_size, layer_norm
-        As for the cells.
+    cell
+        The cell that it is a part of.
     """
 
-    def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
+    def __init__(self, cell: RecurrentCell) -> None:
         super().__init__()
-        self.from_memory = GateConvolution(
-            hidden_channels, hidden_channels, (3,), kernel_size, layer_norm=layer_norm
-        )
+        self.from_memory = cell.state_gates(3)
 
     def forward(self, gates: Any, m: Tensor) -> Tensor:
         """Return the updated memory, for the input's share of g_m, i_m and f_m (B, 3 * C, H, W)."""
@@ -151,16 +229,15 @@ class HiddenOutput(nn.Module):
 
     Parameters
     ----------
-    hidden_channels, kernel_size, layer_norm
-        As for the cells.
+    cell
+        The cell that it is a part of.
     """
 
-    def __init__(self, hidden_channels: int, kernel_size: int, *, layer_norm: bool) -> None:
+    def __init__(self, cell: RecurrentCell) -> None:
         super().__init__()
-        self.from_memories = GateConvolution(
-            2 * hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
-        )
-        self.merge = nn.Conv2d(2 * hidden_channels, hidden_channels, kernel_size=1, bias=False)
+        channels = cell.hidden_channels
+        self.from_memories = cell.gate_convolution(2 * channels, (1,))
+        self.merge = nn.Conv2d(2 * channels, channels, kernel_size=1, bias=False)
 
     def forward(self, o: Any, c: Tensor, m: Tensor) -> Tensor:
         """Return the hidden state for the output gate's partial sum ``o``; all (B, C, H, W)."""

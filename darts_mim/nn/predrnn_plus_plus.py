@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from darts_mim.nn.gates import GateConvolution
+from darts_mim.nn.gates import RecurrentCell
 from darts_mim.nn.recurrent import RecurrentNetwork, memory_paths
 
 __all__ = [
@@ -39,7 +39,7 @@ class CausalLSTMState(NamedTuple):
     c: Tensor
 
 
-class CausalLSTMCell(nn.Module):
+class CausalLSTMCell(RecurrentCell):
     """Causal LSTM: two memories, one updated after and by the other.
 
     ::
@@ -55,12 +55,8 @@ class CausalLSTMCell(nn.Module):
 
     Parameters
     ----------
-    in_channels
-        Channels of the input: the patches of a frame, or the hidden state of the layer below.
-    hidden_channels
-        Channels C of the states and of the memory.
-    kernel_size, layer_norm, forget_bias
-        As for ``STLSTMCell``.
+    in_channels, hidden_channels, **options
+        As for ``RecurrentCell``; by default without layer normalisation, as in the paper.
 
     References
     ----------
@@ -76,59 +72,19 @@ class CausalLSTMCell(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 5,
-        *,
-        layer_norm: bool = False,
-        forget_bias: float = 1.0,
+        self, in_channels: int, hidden_channels: int, *, layer_norm: bool = False, **options: Any
     ) -> None:
-        super().__init__()
-        self.from_input = GateConvolution(
-            in_channels, hidden_channels, (1,) * 7, kernel_size, layer_norm=layer_norm, bias=True
-        )
-        self.from_hidden, self.from_cell = (
-            GateConvolution(
-                hidden_channels, hidden_channels, (1,) * 3, kernel_size, layer_norm=layer_norm
-            )
-            for _ in range(2)
-        )
-        self.from_memory, self.from_new_cell = (
-            GateConvolution(
-                hidden_channels, hidden_channels, (1,) * 4, kernel_size, layer_norm=layer_norm
-            )
-            for _ in range(2)
-        )
-        self.from_new_memory = GateConvolution(
-            hidden_channels, hidden_channels, (1,), kernel_size, layer_norm=layer_norm
-        )
+        super().__init__(in_channels, hidden_channels, layer_norm=layer_norm, **options)
+        self.from_input = self.input_gates(1, 1, 1, 1, 1, 1, 1, forget=(2, 5))
+        self.from_hidden, self.from_cell = (self.state_gates(1, 1, 1) for _ in range(2))
+        self.from_memory, self.from_new_cell = (self.state_gates(1, 1, 1, 1) for _ in range(2))
+        self.from_new_memory = self.state_gates(1)
         self.merge = nn.Conv2d(2 * hidden_channels, hidden_channels, kernel_size=1, bias=False)
-        self.from_input.add_bias(gate=2, value=forget_bias)
-        self.from_input.add_bias(gate=5, value=forget_bias)
 
     def forward(
         self, x: Tensor, m: Tensor, state: CausalLSTMState
     ) -> tuple[Tensor, CausalLSTMState]:
-        """Advance one time step.
-
-        Parameters
-        ----------
-        x
-            Input of shape (B, in_channels, H, W).
-        m
-            Memory of the layer below (of the top layer at the step before, for the bottom
-            layer), of shape (B, C, H, W).
-        state
-            State of this layer at the step before.
-
-        Returns
-        -------
-        m
-            Memory of this layer, of shape (B, C, H, W).
-        state
-            State of this layer.
-        """
+        """Advance one time step; as ``STLSTMCell.forward``."""
         h, c = state
         g_x, i_x, f_x, g_mx, i_mx, f_mx, o_x = self.from_input(x)
         g_h, i_h, f_h = self.from_hidden(h)
@@ -145,7 +101,7 @@ class CausalLSTMCell(nn.Module):
         return m, CausalLSTMState(h, c)
 
 
-class GradientHighwayUnit(nn.Module):
+class GradientHighwayUnit(RecurrentCell):
     """Gradient highway: a short way through time, from the first layer to the second.
 
     ::
@@ -157,8 +113,8 @@ class GradientHighwayUnit(nn.Module):
     ----------
     channels
         Channels C of the input and of the state Z.
-    kernel_size, layer_norm
-        As for ``STLSTMCell``.
+    **options
+        As for ``RecurrentCell``; by default without layer normalisation, as in the paper.
 
     References
     ----------
@@ -171,14 +127,9 @@ class GradientHighwayUnit(nn.Module):
     torch.Size([2, 8, 6, 5])
     """
 
-    def __init__(self, channels: int, kernel_size: int = 5, *, layer_norm: bool = False) -> None:
-        super().__init__()
-        self.from_input = GateConvolution(
-            channels, channels, (1,) * 2, kernel_size, layer_norm=layer_norm, bias=True
-        )
-        self.from_state = GateConvolution(
-            channels, channels, (1,) * 2, kernel_size, layer_norm=layer_norm
-        )
+    def __init__(self, channels: int, *, layer_norm: bool = False, **options: Any) -> None:
+        super().__init__(channels, channels, layer_norm=layer_norm, **options)
+        self.from_input, self.from_state = self.input_gates(1, 1), self.state_gates(1, 1)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Return Z[t] for ``x`` and Z[t-1], each (B, C, H, W)."""
@@ -264,9 +215,7 @@ class PredRNNPlusPlusNetwork(RecurrentNetwork[PredRNNPlusPlusState]):
             CausalLSTMCell(below, width, **cell_options)
             for below, width in pairwise((self.patch_channels, *widths))
         )
-        self.highway = GradientHighwayUnit(
-            widths[0], cell_options["kernel_size"], layer_norm=cell_options["layer_norm"]
-        )
+        self.highway = GradientHighwayUnit(widths[0], **cell_options)
         self.memory_paths = memory_paths(widths)
         self.add_head()
 

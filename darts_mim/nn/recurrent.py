@@ -6,9 +6,9 @@ Legend: B batch, T time, C channels, H height, W width, p patch size.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,17 @@ from torch import Tensor, nn
 from darts_mim.checks import checked_integer
 from darts_mim.nn.calls import check_call, check_shape
 from darts_mim.nn.checks import check_patch_fits, checked_options
-from darts_mim.nn.fused.dispatch import fast_path_of
+from darts_mim.nn.fast_path import fast_path_of
 from darts_mim.nn.patches import fold_patches, unfold_patches
-from darts_mim.nn.recorded.kinds import forget_recordings
-from darts_mim.nn.unrolling import FedFrame, Inputs, StepInputs, flags_of, unroll
+from darts_mim.nn.unrolling import (
+    FeedBack,
+    Inputs,
+    Step,
+    StepInputs,
+    feed_prediction,
+    flags_of,
+    unroll,
+)
 
 __all__ = ["RecurrentNetwork", "memory_paths"]
 
@@ -82,11 +89,10 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         Whether to compute the activations of a step again in the backward pass, rather than to
         store those of all steps. Outputs and gradients are the same.
     fast_path
-        Whether to take the fast path, on which normalisation and gates are one pass over the
-        tensors: ``None`` wherever it is known to be right and faster, ``True`` wherever it can run,
-        ``False`` never. Outputs and gradients are the same but for rounding. On a GPU ``True`` also
-        records the steps of unrollings that come often, as CUDA graphs, which keep the memory of
-        their activations as long as the network is there.
+        Whether to take the fast path: ``None`` where it is known to be right and faster, ``True``
+        where it can run, ``False`` never. On a CPU it consists of kernels in C; on a GPU, where it
+        has to be asked for, PyTorch compiles the step and replays it as CUDA graphs. Outputs and
+        gradients are the same but for rounding.
 
     Raises
     ------
@@ -265,7 +271,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         feed_true: Tensor | None = None,
         observed: Tensor | None = None,
         inputs: Inputs | None = None,
-        feed_back: Callable[[Tensor], FedFrame] = FedFrame,
+        feed_back: FeedBack = feed_prediction,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
         """Encode a context and predict a horizon of any length; see ``unroll``.
@@ -304,10 +310,12 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         check_patch_fits(self.patch_size, height, width)
         if state is not None:
             self._check_state(state, b, height, width)
-        n_steps = context.shape[1] + horizon - 1
-        fast_path = fast_path_of(self, context, n_steps)
+        step: Step[State] = self.step
+        fast_path = fast_path_of(self, context)
+        if fast_path is not None:
+            step = fast_path(step, context.shape[1] + horizon - 1)
         return unroll(
-            self.step if fast_path is None else fast_path.running(self.step),
+            step,
             context,
             horizon,
             future=future,
@@ -318,12 +326,6 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
             state=state,
             recompute=self.recompute,
         )
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or convert the weights; what was recorded of steps on them is of no use then."""
-        network: Self = super()._apply(fn, recurse)
-        forget_recordings(self)
-        return network
 
     def _check_state(self, state: State, b: int, height: int, width: int) -> None:
         """Refuse the state of another batch or grid."""

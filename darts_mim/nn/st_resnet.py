@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -24,7 +24,7 @@ from darts_mim.nn.checks import checked_st_resnet_options
 from darts_mim.nn.history import FrameHistory
 from darts_mim.nn.lags import Lags
 from darts_mim.nn.residual import ExternalBranch, ResidualBranch
-from darts_mim.nn.unrolling import FedFrame, Inputs
+from darts_mim.nn.unrolling import FeedBack, Inputs, feed_prediction
 
 __all__ = ["STResNetNetwork"]
 
@@ -192,7 +192,7 @@ class STResNetNetwork(nn.Module):
         feed_true: Tensor | None = None,
         observed: Tensor | None = None,
         inputs: Inputs | None = None,
-        feed_back: Callable[[Tensor], FedFrame] = FedFrame,
+        feed_back: FeedBack = feed_prediction,
     ) -> tuple[Tensor, None]:
         """Predict a horizon of any length, a frame at a time.
 
@@ -245,9 +245,10 @@ class STResNetNetwork(nn.Module):
             h = len(predictions)
             if h == horizon:
                 break
-            fed = feed_back(predictions[-1])
+            t = history.length + h - 1  # of the frame that was predicted
+            fed = feed_back(predictions[-1], t)
             if feed_true is not None and future is not None:
-                is_true = _is_true(feed_true, observed, history.length + h - 1)
+                is_true = _is_true(feed_true, observed, t)
                 fed = fed.unless_true(is_true, future[:, h - 1])
             history.fed.append(fed)
         return torch.stack(predictions, dim=1), None

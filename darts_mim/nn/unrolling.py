@@ -5,14 +5,22 @@ Legend: B batch, T time, C channels, H height, W width, S = T - 1 + horizon step
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["FedFrame", "Inputs", "StepInputs", "flags_of", "unroll"]
+__all__ = [
+    "FedFrame",
+    "FeedBack",
+    "Inputs",
+    "Step",
+    "StepInputs",
+    "feed_prediction",
+    "flags_of",
+    "unroll",
+]
 
 State = TypeVar("State")
 
@@ -84,12 +92,28 @@ class FedFrame(NamedTuple):
         return FedFrame(torch.where(is_true, true, self.values), observed)
 
 
+class FeedBack(Protocol):
+    """What makes the frame to feed of a prediction of it."""
+
+    def __call__(self, prediction: Tensor, step: int, /) -> FedFrame:
+        """Return the frame (B, C, H, W) for a prediction (B, C', H, W).
+
+        ``step`` is the frame's index, from 0 for the first frame of the context on.
+        """
+
+
+def feed_prediction(prediction: Tensor, step: int) -> FedFrame:
+    """Feed a prediction as it stands; see ``FeedBack``."""
+    return FedFrame(prediction)
+
+
 class Step(Protocol[State]):
     """One step of a network: a frame and a state in, the next frame and the new state out."""
 
     def __call__(
         self, frame: Tensor, state: State | None, inputs: StepInputs, /
-    ) -> tuple[Tensor, State]: ...
+    ) -> tuple[Tensor, State]:
+        """Return a prediction (B, C', H, W) and the new state."""
 
 
 def flags_of(frame: Tensor, observed: Tensor | None) -> Tensor:
@@ -121,7 +145,7 @@ def unroll(
     feed_true: Tensor | None = None,
     observed: Tensor | None = None,
     inputs: Inputs | None = None,
-    feed_back: Callable[[Tensor], FedFrame] = FedFrame,
+    feed_back: FeedBack = feed_prediction,
     state: State | None = None,
     recompute: bool = False,
 ) -> tuple[Tensor, State]:
@@ -149,9 +173,10 @@ def unroll(
     inputs
         What the step reads besides the frames.
     feed_back
-        Makes the frame that is fed of the prediction, where C' is not C or where not all of the
-        prediction is to be fed. It is called in order, once for each frame of the horizon that is
-        fed, and for a frame of the context where some of it is not known or not true.
+        Makes the frame that is fed of a prediction and the frame's index, where C' is not C or
+        where not all of the prediction is to be fed. It is called in order, once for each frame of
+        the horizon but the last, and for those frames of the context of which some values may be
+        unknown or not true. A network that unrolls by itself has to call it so.
     state
         State to carry on from, as returned by an earlier call.
     recompute
@@ -192,11 +217,11 @@ def unroll(
         if observed is not None and not is_free:
             is_true = observed[:, t] if is_true is None else observed[:, t] & is_true
         if is_free:
-            frame, is_known = feed_back(prediction)
+            frame, is_known = feed_back(prediction, t)
         elif is_true is None:
             frame, is_known = known[:, t], None
         else:
-            frame, is_known = feed_back(prediction).unless_true(is_true, known[:, t])
+            frame, is_known = feed_back(prediction, t).unless_true(is_true, known[:, t])
         prediction, state = steps[t](frame, state, inputs.at(t, is_known))
         predictions.append(prediction)
     return torch.stack(predictions, dim=1), state

@@ -7,15 +7,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from darts_mim.nn.fused.layout import laid_out, room_for
+from darts_mim.nn.fused.layers import Convolution
+from darts_mim.nn.fused.tensors import channels_last, empty_channels_last
 
 __all__ = ["DirectConvolution"]
 
 
-class DirectConvolution:
+class DirectConvolution(Convolution):
     """A ``Convolution`` that calls PyTorch's.
 
-    On a processor with units for matrices the weight's gradient is faster of many steps at once.
+    On a processor with matrix units the weight's gradient is faster for many steps at once.
 
     Parameters
     ----------
@@ -24,35 +25,28 @@ class DirectConvolution:
     kind
         Type that is convolved in.
     n_at_once
-        Of how many steps the weight's gradient is taken at once.
-
-    Attributes
-    ----------
-    values
-        The weight, in the type that is convolved in.
+        Number of steps that the weight's gradient is taken of at once.
     """
 
-    def __init__(self, module: nn.Conv2d, kind: torch.dtype, n_at_once: int) -> None:
-        self.values = module.weight.detach().to(kind, memory_format=torch.channels_last)
+    def __init__(self, module: nn.Conv2d, kind: torch.dtype, n_at_once: int = 1) -> None:
+        super().__init__(module.weight.detach().to(kind, memory_format=torch.channels_last))
         self._padding = [side // 2 for side in module.kernel_size]
         self._sum_kind = torch.promote_types(kind, torch.float32)
         self._n_at_once = n_at_once
         self._held: list[Tensor] = []
         self._room: Tensor | None = None
-        self._total: Tensor | None = None
 
     def convolve(self, x: Tensor) -> Tensor:
         """Return the output for ``x``; see ``Convolution``."""
-        raw = torch.conv2d(x, self.values, padding=self._padding)
-        return laid_out(raw)
+        return channels_last(torch.conv2d(x, self.values, padding=self._padding))
 
     def place_for(self, raw: Tensor) -> Tensor:
         """Return where to write an output's gradient; see ``Convolution``."""
         if self._n_at_once == 1:
-            return torch.empty_like(raw, memory_format=torch.channels_last)
+            return super().place_for(raw)
         b, first = len(raw), len(raw) * len(self._held)
         if self._room is None:
-            self._room = room_for((b * self._n_at_once, *raw.shape[1:]), raw)
+            self._room = empty_channels_last((b * self._n_at_once, *raw.shape[1:]), raw)
         return self._room[first : first + b]
 
     def backward(self, d_raw: Tensor, x: Tensor, of_input: bool, of_weight: bool) -> Tensor | None:
@@ -71,13 +65,12 @@ class DirectConvolution:
         """Return the sum of the weight's gradients; see ``Convolution``."""
         if self._held:
             self._add_held()
-        total = self._total
-        self.forget()
-        return total
+        return super().take()
 
     def forget(self) -> None:
         """Forget what another backward pass has left."""
-        self._held, self._room, self._total = [], None, None
+        super().forget()
+        self._held, self._room = [], None
 
     def _gradients(
         self, d_raw: Tensor, x: Tensor, of_input: bool, of_weight: bool

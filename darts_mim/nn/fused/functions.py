@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from darts_mim.nn.fused.formulas import Kernels, Mode, Part, Source
 from darts_mim.nn.fused.layers import FusedLayer, refuse_second_derivative
+from darts_mim.nn.fused.native import NativeKernels, Part, Source
+from darts_mim.nn.gates import Mode
 
 __all__ = ["Summand", "act", "convolve"]
 
@@ -54,7 +55,7 @@ def convolve(layer: FusedLayer, weight: Tensor, x: Tensor, may_be_zero: bool) ->
     """
     is_zero = may_be_zero and not x.any()
     if not torch.is_grad_enabled():
-        raw, stats = layer.convolve(layer.laid_out(x), is_zero)
+        raw, stats = layer.convolve(layer.prepare(x), is_zero)
         raws, carriers = layer.split(raw), (None,) * len(layer.groups)
     else:
         outputs = _Convolution.apply(x, weight, layer.gain, layer.bias, layer, is_zero)
@@ -65,7 +66,7 @@ def convolve(layer: FusedLayer, weight: Tensor, x: Tensor, may_be_zero: bool) ->
     ]
 
 
-def act(kernels: Kernels, mode: Mode, summands: Sequence[Summand], state: Tensor) -> Tensor:
+def act(kernels: NativeKernels, mode: Mode, summands: Sequence[Summand], state: Tensor) -> Tensor:
     """Let gates, whose pre-activations are the sum of ``summands``, act on a state.
 
     Parameters
@@ -107,7 +108,7 @@ class _Convolution(Function):
         is_zero: bool,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        x = layer.laid_out(x)
+        x = layer.prepare(x)
         raw, stats = layer.convolve(x, is_zero)
         ctx.layer, ctx.is_zero = layer, is_zero
         # the weight, too: autograd sees then if it has changed in between
@@ -154,7 +155,7 @@ class _Gates(Function):
     def forward(
         ctx: Any,
         state: Tensor,
-        kernels: Kernels,
+        kernels: NativeKernels,
         mode: Mode,
         sources: tuple[Source, ...],
         *raws_and_carriers: Tensor | None,

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from darts_mim.nn.fused.formulas import Kernels
-from darts_mim.nn.fused.layout import room_for
+from darts_mim.nn.fused.native import NativeKernels
+from darts_mim.nn.fused.tensors import empty_channels_last
+from darts_mim.nn.gates import GateConvolution
 
 __all__ = ["Convolution", "FusedLayer", "refuse_second_derivative"]
 
 
-class Convolution(Protocol):
+class Convolution(ABC):
     """A "same" convolution of the fast path, during one unrolling.
 
-    Attributes
+    Parameters
     ----------
     values
         Its weight, as the forward pass reads it.
     """
 
-    values: Tensor
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self._total: Tensor | None = None
 
+    @abstractmethod
     def convolve(self, x: Tensor) -> Tensor:
-        """Return the output (B, C', H, W), laid out with the channels innermost, for ``x``."""
+        """Return the output (B, C', H, W) for ``x``, with the channels innermost."""
 
     def place_for(self, raw: Tensor) -> Tensor:
-        """Return where the gradient of ``raw``, an output, is to be written."""
+        """Return a tensor for the gradient of ``raw``, an output, to be written to."""
+        return torch.empty_like(raw, memory_format=torch.channels_last)
 
+    @abstractmethod
     def backward(self, d_raw: Tensor, x: Tensor, of_input: bool, of_weight: bool) -> Tensor | None:
         """Return the gradient of the input, and add that of the weight to the sum of all steps.
 
@@ -52,9 +59,13 @@ class Convolution(Protocol):
 
     def take(self) -> Tensor | None:
         """Return the sum of the weight's gradients, and forget it; ``None`` if there is none."""
+        total = self._total
+        self.forget()
+        return total
 
     def forget(self) -> None:
         """Forget what another backward pass has left."""
+        self._total = None
 
 
 class FusedLayer:
@@ -62,10 +73,8 @@ class FusedLayer:
 
     Parameters
     ----------
-    module, norm
-        The convolution of the network, and the normalisation of its output if it has any.
-    groups
-        Channels of each group of gates.
+    module
+        The gate convolution of the network.
     convolution
         What convolves in its stead.
     kernels
@@ -83,21 +92,20 @@ class FusedLayer:
 
     def __init__(
         self,
-        module: nn.Conv2d,
-        norm: nn.GroupNorm | None,
-        groups: Sequence[int],
+        module: GateConvolution,
         convolution: Convolution,
-        kernels: Kernels,
+        kernels: NativeKernels,
         kind: torch.dtype,
     ) -> None:
-        self.groups, self.kernels, self.kind = list(groups), kernels, kind
+        norm = module.norm if isinstance(module.norm, nn.GroupNorm) else None
+        self.groups, self.kernels, self.kind = module.group_channels, kernels, kind
         self.convolution = convolution
         self.epsilon = 0.0 if norm is None else norm.eps
         self.gain = None if norm is None else norm.weight.contiguous()
-        bias = module.bias if norm is None else norm.bias
+        bias = module.convolution.bias if norm is None else norm.bias
         self.bias = None if bias is None else bias.contiguous()
         self.state_kind = torch.promote_types(kind, torch.float32)
-        self._weight = module.weight
+        self._weight = module.convolution.weight
         self.affines = list(zip(self._split(self.gain), self._split(self.bias), strict=True))
         self._pass = -1
 
@@ -109,15 +117,15 @@ class FusedLayer:
         weight: Tensor = _Weight.apply(self._weight, self)
         return weight
 
-    def laid_out(self, x: Tensor) -> Tensor:
-        """Return an input as it is convolved."""
+    def prepare(self, x: Tensor) -> Tensor:
+        """Return an input in the type and memory format that it is convolved in."""
         return x.to(self.kind, memory_format=torch.channels_last)
 
     def convolve(self, x: Tensor, is_zero: bool) -> tuple[Tensor, Tensor | None]:
-        """Return the output for an input, laid out, and if it is normalised its statistics."""
+        """Return the output for a prepared input, and if it is normalised its statistics."""
         if is_zero:
             b, _, height, width = x.shape
-            raw = room_for((b, sum(self.groups), height, width), x).zero_()
+            raw = empty_channels_last((b, sum(self.groups), height, width), x).zero_()
         else:
             raw = self.convolution.convolve(x)
         return raw, None if self.gain is None else self.kernels.statistics(raw, self.epsilon)
@@ -156,11 +164,11 @@ class _Weight(Function):
         # the steps return nothing for the weight: autograd comes here once all of them are done
         refuse_second_derivative()
         ctx.layer.begin_backward()
-        gradient = ctx.layer.convolution.take()
-        # none where all inputs were zero
-        return torch.zeros_like(
-            ctx.layer.convolution.values
-        ) if gradient is None else gradient, None
+        convolution: Convolution = ctx.layer.convolution
+        gradient = convolution.take()
+        if gradient is None:  # all inputs were zero
+            gradient = torch.zeros_like(convolution.values)
+        return gradient, None
 
 
 def refuse_second_derivative() -> None:

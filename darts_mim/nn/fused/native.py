@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from darts_mim.nn.fused.build import ROWS
-from darts_mim.nn.fused.formulas import N_GATES, Mode, Part, Source
-from darts_mim.nn.fused.layout import laid_out
+from darts_mim.nn.fused.tensors import channels_last
+from darts_mim.nn.gates import Mode
 
-__all__ = ["SUFFIXES", "NativeKernels", "bound", "in_c"]
+__all__ = ["N_GATES", "SUFFIXES", "NativeKernels", "Part", "Source", "bound", "in_c"]
+
+N_GATES: dict[Mode, int] = {"remember": 3, "admit": 2, "emit": 1}
+"""Gates of each mode, in the order g, i, f; that of ``"emit"`` is o."""
 
 _MODES: dict[Mode, int] = {"remember": 0, "admit": 1, "emit": 2}
 SUFFIXES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
@@ -29,26 +32,67 @@ _ARGUMENTS: dict[str, list[Any]] = {
 }
 
 
+class Source(NamedTuple):
+    """A summand of pre-activations: channels of a convolution's output, not yet normalised.
+
+    Attributes
+    ----------
+    raw
+        The channels, of shape (B, G * C, H, W).
+    stats
+        Mean and 1 / standard deviation of each sample of the whole output, of shape (B, 2);
+        ``None`` without normalisation.
+    gain, bias
+        What normalised channels are multiplied with, and what is added, of shape (G * C,); ``None``
+        for 1 and 0.
+    """
+
+    raw: Tensor
+    stats: Tensor | None
+    gain: Tensor | None
+    bias: Tensor | None
+
+
+class Part(NamedTuple):
+    """Gradient of a source: of the pre-activations, and what gain and bias need of it.
+
+    Attributes
+    ----------
+    d_pre
+        Gradient of the pre-activations, of shape (B, G * C, H, W).
+    sums
+        Its sums over the grid, and those of its product with the normalised channels, of shape
+        (B, 2, G * C).
+    """
+
+    d_pre: Tensor
+    sums: Tensor
+
+
 class NativeKernels:
-    """``Kernels`` in C, for outputs of convolutions in float32 or bfloat16, and float32 states.
+    """The elementwise work of a step and of its backward pass, in C.
+
+    Outputs of convolutions are float32 or bfloat16, states float32. The tests hold it to formulas
+    in PyTorch.
 
     Parameters
     ----------
     library
-        The library that ``kernels.c`` was compiled to; ``None`` to allocate what they would and
-        compute nothing, for tensors without values.
+        The library that ``kernels.c`` was compiled to.
     """
 
-    def __init__(self, library: ctypes.CDLL | None) -> None:
+    def __init__(self, library: ctypes.CDLL) -> None:
         self._functions = {
             (name, kind): bound(library, f"{name}_{suffix}", arguments)
             for name, arguments in _ARGUMENTS.items()
             for kind, suffix in SUFFIXES.items()
-            if library is not None
         }
 
     def statistics(self, raw: Tensor, epsilon: float) -> Tensor:
-        """Return mean and 1 / standard deviation; see ``Kernels``."""
+        """Return mean and 1 / standard deviation of each sample, (B, 2), of ``raw`` (B, C, H, W).
+
+        ``epsilon`` is added to the variance.
+        """
         b, _, height, width = raw.shape
         stats = raw.new_empty(b, 2, dtype=torch.float32)
         partial = raw.new_empty(b * _blocks(height * width) * 3, dtype=torch.float64)
@@ -56,9 +100,9 @@ class NativeKernels:
         return stats
 
     def gates(self, mode: Mode, sources: Sequence[Source], state: Tensor) -> Tensor:
-        """Return the result of gates; see ``Kernels``."""
+        """Return the result of gates, of the shape (B, C, H, W) and the type of ``state``."""
         _check(mode, sources, state)
-        state, rows = laid_out(state), _in_rows(sources)
+        state, rows = channels_last(state), _in_rows(sources)
         result = torch.empty_like(state)
         arguments = _MODES[mode], len(sources), rows, state, result, *_sizes(state)
         self._call("gates", sources[0].raw.dtype, *arguments)
@@ -67,9 +111,19 @@ class NativeKernels:
     def gates_backward(
         self, mode: Mode, sources: Sequence[Source], state: Tensor, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of ``gates``; see ``Kernels``."""
+        """Return the gradients of ``gates``, from that of its result.
+
+        Returns
+        -------
+        d_pre
+            Gradient of the pre-activations, of shape (B, G * C, H, W), of the type of the sources.
+        d_state
+            Gradient of the state.
+        sums
+            For each source what ``Part.sums`` is, of shape (K, B, 2, G * C).
+        """
         _check(mode, sources, state, grad)
-        state, grad, rows = laid_out(state), laid_out(grad), _in_rows(sources)
+        state, grad, rows = channels_last(state), channels_last(grad), _in_rows(sources)
         b, c, height, width = state.shape
         k, channels = len(sources), N_GATES[mode] * c
         d_pre = torch.empty_like(sources[0].raw, memory_format=torch.channels_last)
@@ -89,11 +143,26 @@ class NativeKernels:
         gain: Tensor | None,
         out: Tensor,
     ) -> Tensor:
-        """Write the gradient of a convolution's output; see ``Kernels``."""
-        raw = laid_out(raw)
+        """Write the gradient of a convolution's output, and return that of gain and bias.
+
+        Parameters
+        ----------
+        parts
+            Gradients of the sources that the output was split into, in the order of channels.
+        raw, stats, gain
+            The output, of shape (B, C, H, W), and how it was normalised, as for ``Source``.
+        out
+            Where its gradient is written, of its shape.
+
+        Returns
+        -------
+        Tensor
+            Gradients of bias and gain, of shape (2, C).
+        """
+        raw = channels_last(raw)
         if {raw.dtype, out.dtype, *(part.d_pre.dtype for part in parts)} != {raw.dtype}:
             raise TypeError("gradients must be of the type of the convolution's output")
-        d_pre = [laid_out(part.d_pre) for part in parts]
+        d_pre = [channels_last(part.d_pre) for part in parts]
         sums = [part.sums.contiguous() for part in parts]
         widths = [each.shape[1] for each in d_pre]
         d_affine = sums[0].new_empty(2, raw.shape[1])
@@ -103,8 +172,7 @@ class NativeKernels:
         return d_affine
 
     def _call(self, name: str, kind: torch.dtype, *arguments: Any) -> None:
-        if self._functions:
-            self._functions[name, kind](*in_c(arguments), torch.get_num_threads())
+        self._functions[name, kind](*in_c(arguments), torch.get_num_threads())
 
 
 def _check(mode: Mode, sources: Sequence[Source], *states: Tensor) -> None:
@@ -167,7 +235,7 @@ def _in_rows(sources: Sequence[Source]) -> list[Tensor | int]:
     for raw, *norm in sources:
         width = _row_width(raw)
         if width is None:
-            raw = laid_out(raw)
+            raw = channels_last(raw)
             width = raw.shape[1]
         rows += raw, width, *(0 if each is None else each for each in norm)
     return rows

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from darts_mim.nn.fused.build import CHANNELS, TILES
-from darts_mim.nn.fused.layout import laid_out, room_for
+from darts_mim.nn.fused.layers import Convolution
 from darts_mim.nn.fused.native import SUFFIXES, bound, in_c
+from darts_mim.nn.fused.tensors import channels_last, empty_channels_last
 
 __all__ = ["WinogradConvolution", "WinogradKernels", "Workspace"]
 
@@ -77,20 +78,19 @@ class WinogradKernels:
     Parameters
     ----------
     library
-        The library that ``winograd.c`` was compiled to; ``None`` for tensors without values: then
-        PyTorch convolves, of which costs are counted by definition.
+        The library that ``winograd.c`` was compiled to.
     """
 
-    def __init__(self, library: ctypes.CDLL | None) -> None:
-        self._panel: int = _MULTIPLE if library is None else library.winograd_panel()
-        self._functions: dict[Any, Any] = {}
-        if library is not None:
-            for name, arguments in _OF_WEIGHTS.items():
-                self._functions[name] = bound(library, f"winograd_{name}", arguments)
-            for name, arguments in _OF_FIELDS.items():
-                for kind, suffix in SUFFIXES.items():
-                    function = bound(library, f"winograd_{name}_{suffix}", arguments)
-                    self._functions[name, kind] = function
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._panel: int = library.winograd_panel()
+        self._functions: dict[Any, Any] = {
+            name: bound(library, f"winograd_{name}", arguments)
+            for name, arguments in _OF_WEIGHTS.items()
+        }
+        for name, arguments in _OF_FIELDS.items():
+            for kind, suffix in SUFFIXES.items():
+                function = bound(library, f"winograd_{name}_{suffix}", arguments)
+                self._functions[name, kind] = function
 
     def zeros(self, weight: Tensor) -> Tensor:
         """Return panels of zeros, for the gradient of a weight (O, I, k, k)."""
@@ -109,7 +109,7 @@ class WinogradKernels:
                 f"a weight must be float32 with a kernel of a side in {_SIDES}, got {weight.dtype} "
                 f"of the shape {tuple(weight.shape)}"
             )
-        strides, address = weight.stride(), weight.data_ptr() if self._functions else 0
+        strides, address = weight.stride(), weight.data_ptr()
         if is_turned:
             out, channels = channels, out
             address += (kernel - 1) * (strides[2] + strides[3]) * weight.element_size()
@@ -129,16 +129,13 @@ class WinogradKernels:
 
     def convolve(self, x: Tensor, panels: Tensor, kernel: int, workspace: Workspace) -> Tensor:
         """Return the output (B, O, H, W) for an input (B, I, H, W)."""
-        x = laid_out(x)
+        x = channels_last(x)
         b, channels, height, width = x.shape
         _check(panels, channels)
         out, threads = len(panels) * self._panel, torch.get_num_threads()
         with workspace.lock:
             room = workspace.room(3 * threads * _SLAB, x)
-            if not self._functions:
-                weight = x.new_empty(out, channels, kernel, kernel)
-                return torch.conv2d(x, weight, padding=kernel // 2)
-            y = room_for((b, out, height, width), x)
+            y = empty_channels_last((b, out, height, width), x)
             arguments = x, panels, y, room, b, height, width, channels, out, kernel
             self._call(("convolve", x.dtype), threads, *arguments)
         return y
@@ -147,7 +144,7 @@ class WinogradKernels:
         self, x: Tensor, d_y: Tensor, panels: Tensor, kernel: int, workspace: Workspace
     ) -> None:
         """Add to ``panels`` their gradient for an input and the gradient of the output."""
-        x, d_y = laid_out(x), laid_out(d_y)
+        x, d_y = channels_last(x), channels_last(d_y)
         b, channels, height, width = x.shape
         out = len(panels) * self._panel
         _check(panels, channels)
@@ -159,19 +156,11 @@ class WinogradKernels:
         n_halves, threads = max(_HALVES_AT_ONCE, channels // _MULTIPLE), torch.get_num_threads()
         with workspace.lock:
             room = workspace.room(threads * _SLAB + n_halves * _HALF_SLAB, x)
-            if not self._functions:
-                weight, ones = x.new_empty(out, channels, kernel, kernel), [1, 1]
-                margins, wanted = [kernel // 2] * 2, [False, True, False]
-                torch.ops.aten.convolution_backward(
-                    d_y, x, weight, None, ones, margins, ones, False, [0, 0], 1, wanted
-                )
-                return
             arguments = x, d_y, panels, room, n_halves, b, height, width, channels, out, kernel
             self._call(("weight_gradient", x.dtype), threads, *arguments)
 
     def _call(self, function: Any, threads: int, *arguments: Any) -> None:
-        if self._functions:
-            self._functions[function](*in_c(arguments), threads)
+        self._functions[function](*in_c(arguments), threads)
 
 
 def _check(panels: Tensor, channels: int) -> None:
@@ -186,7 +175,7 @@ def _integers(values: Sequence[int]) -> Any:
     return (_Size * len(values))(*values)
 
 
-class WinogradConvolution:
+class WinogradConvolution(Convolution):
     """A ``Convolution`` by Winograd's minimal filtering.
 
     Parameters
@@ -200,11 +189,6 @@ class WinogradConvolution:
     keeps
         Whether to keep evaluated weights, which are larger than the weights, rather than to
         evaluate them for each step.
-
-    Attributes
-    ----------
-    values
-        The weight, in float32.
     """
 
     def __init__(
@@ -214,12 +198,11 @@ class WinogradConvolution:
         workspace: Workspace,
         keeps: bool = True,
     ) -> None:
-        self.values = module.weight.detach()
+        super().__init__(module.weight.detach())
         self._side = module.kernel_size[0]
         self._kernels, self._workspace, self._keeps = kernels, workspace, keeps
         self._version = self._version_now()
         self._kept: dict[bool, Tensor] = {}
-        self._total: Tensor | None = None
 
     @staticmethod
     def suits(module: nn.Conv2d, height: int, width: int) -> bool:
@@ -245,10 +228,6 @@ class WinogradConvolution:
         """Return the output for ``x``; see ``Convolution``."""
         return self._kernels.convolve(x, self._evaluated(False), self._side, self._workspace)
 
-    def place_for(self, raw: Tensor) -> Tensor:
-        """Return where to write an output's gradient; see ``Convolution``."""
-        return torch.empty_like(raw, memory_format=torch.channels_last)
-
     def backward(self, d_raw: Tensor, x: Tensor, of_input: bool, of_weight: bool) -> Tensor | None:
         """Return the input's gradient, add the weight's; see ``Convolution``."""
         if of_weight:
@@ -261,13 +240,8 @@ class WinogradConvolution:
 
     def take(self) -> Tensor | None:
         """Return the sum of the weight's gradients; see ``Convolution``."""
-        total = self._total
-        self.forget()
+        total = super().take()
         return None if total is None else self._kernels.read(total, self.values)
-
-    def forget(self) -> None:
-        """Forget what another backward pass has left."""
-        self._total = None
 
     def _evaluated(self, is_turned: bool) -> Tensor:
         """Return the panels of the weight, or of the one that brings gradients back."""
