@@ -258,7 +258,9 @@ def step_costs(workload: Workload, batch_size: int) -> StepCosts:
     )
 
 
-def _count(workload: Workload, module: GridForecastingModule, batch_size: int) -> NDArray[np.float64]:
+def _count(
+    workload: Workload, module: GridForecastingModule, batch_size: int
+) -> NDArray[np.float64]:
     """Return operations, bytes of activations, and operations of the forward pass."""
     module.zero_grad()
     with CostMeter() as meter:

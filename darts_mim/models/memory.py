@@ -75,7 +75,9 @@ def changes_for(
         while factor < excess and 2 * patch <= min(workload.grid.shape[1:]):
             patch, factor = 2 * patch, 4 * factor
         if factor > 1:
-            found.append(f"patch_size={patch}: about {in_bytes(fixed + costs.activations / factor)}")
+            found.append(
+                f"patch_size={patch}: about {in_bytes(fixed + costs.activations / factor)}"
+            )
     if options.get("recompute") is False:
         found.append(f"recompute=True: about {in_bytes(fixed + costs.activations / 5)}")
     if batch_size > 1:
@@ -152,7 +154,9 @@ def _rough_bound(module: GridForecastingModule, batch_size: int) -> int:
     patch = getattr(module.network, "patch_size", 1)
     _, height, width = module.grid.shape
     cells = math.ceil(height / patch) * math.ceil(width / patch)
-    steps = module.input_chunk_length + module.output_chunk_shift + int(module.output_chunk_length or 1)
+    steps = (
+        module.input_chunk_length + module.output_chunk_shift + int(module.output_chunk_length or 1)
+    )
     channels = sum(each.shape[0] for each in module.network.parameters() if each.ndim)
     channels += 20 * sum(each for each in module.network_sizes.values()) * patch**2
     n_weights = sum(each.numel() for each in module.parameters())

@@ -20,7 +20,7 @@ def selector(
     """Return a function that selects known values (B, T, N), or their parameters (B, T, N, P).
 
     If only the mask hides values, it selects the components that the mask leaves, so that a
-    likelihood of all components sees them together; else single values, as (1, K, 1) or (1, K, 1, P).
+    likelihood of all components sees them together; else single values, (1, K, 1) or (1, K, 1, P).
 
     Parameters
     ----------

@@ -141,9 +141,7 @@ class GridForecastingModule(RolloutModule, ABC):
             loss, output, target = self.next_frame_loss(batch, feed_true)
             horizon = output.replace(prediction=output.prediction[:, self.n_context :])
             if not self._stands_in(batch_idx):
-                self._update_metrics(
-                    horizon, cast(Tensor, batch.future_target), self.train_metrics
-                )
+                self._update_metrics(horizon, cast(Tensor, batch.future_target), self.train_metrics)
         n_known, n_everywhere, is_finite = self._counts(loss, target, batch_idx)
         if not is_finite:
             raise FloatingPointError(
@@ -174,7 +172,7 @@ class GridForecastingModule(RolloutModule, ABC):
 
     @contextmanager
     def _keyed_draws(self, *key: int | str) -> Iterator[None]:
-        """Let random numbers, as of dropout, depend on the step alone: a resumed run repeats them."""
+        """Let random numbers, as of dropout, depend on the step alone, for resumed runs."""
         key = (*self.random_key, self.global_step, self.global_rank, *key)
         seed = keyed_generator(*key).initial_seed()
         is_on_gpu = self.device.type == "cuda"

@@ -213,8 +213,7 @@ class Feeder:
         if module.likelihood is None:
             return FedFrame(prediction if mask is None else prediction * mask)
         is_drawn = (
-            self.draw is not None
-            and step >= module.input_chunk_length + module.output_chunk_shift
+            self.draw is not None and step >= module.input_chunk_length + module.output_chunk_shift
         )
         self.n_drawn += is_drawn
         centre = partial(module.on_observed, partial(point_forecast, module.likelihood))

@@ -236,5 +236,5 @@ def _in_flop(number: float) -> str:
 def _in_time(seconds: float) -> str:
     for unit, size in (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{1000 * seconds:.2g} ms"
+            return f"{float(f'{seconds / size:.2g}'):g} {unit}"
+    return f"{float(f'{1000 * seconds:.2g}'):g} ms"
