@@ -82,40 +82,34 @@ class GridForecastingModel(SavedGridModel, ABC):
         future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
         *,
         batch_size: int | None = None,
-        n: int | None = None,
     ) -> ModelSummary:
-        """Tell what the model is and what training will need, before it is trained.
+        """Summarise the model and what training will need, before it is trained.
 
-        A training step runs on tensors that have no values: nothing large is allocated, no random
-        number is drawn, and the model stays as it is.
+        Small training steps are run and scaled up. Nothing large is allocated, the random state
+        and the model stay as they are.
 
         Parameters
         ----------
         series
-            What the model would be trained on, as for ``fit``; or the grid of it, where there are
-            no covariates. Not needed after ``fit``.
+            Series to train on, as for ``fit``, or their grid if there are no covariates. Not needed
+            after ``fit``.
         past_covariates, future_covariates
             As for ``fit``.
         batch_size
-            Number of sequences in a step, by default the model's, or all there are where `series`
-            give fewer.
-        n
-            Number of frames of a forecast, by default ``output_chunk_length``.
+            Number of sequences in a step, by default the model's, or all if `series` give fewer.
 
         Returns
         -------
         ModelSummary
-            Grid, patches, parameters, operations and memory; it prints as a table. Where a step
-            needs more memory than there is, it says what could be changed, and what each would
-            give.
+            Grid, patches, parameters, operations, memory and time; it prints as a table. If a step
+            needs more memory than there is, it names the options that would help most.
 
         Raises
         ------
         TypeError
-            If `series` is no series, or a number no integer.
+            If `series` is no series, or `batch_size` no integer.
         ValueError
-            If the model cannot be trained on the series, or what a step costs cannot be told,
-            because a network, a loss or an optimizer of one's own asks for values.
+            If the model cannot be trained on the series.
 
         Examples
         --------
@@ -125,13 +119,9 @@ class GridForecastingModel(SavedGridModel, ABC):
         >>> summary.folded_shape, summary.parameters
         ((16, 16), 32224)
         """
-        # here: few need what it imports
-        from darts_mim.models.plans import fitted_plan, plan_for
-        from darts_mim.models.summary import summarise
+        from darts_mim.models.summary import summarise  # few need it
 
-        covariates = past_covariates, future_covariates
-        plan = fitted_plan(self) if series is None else plan_for(self, series, *covariates)
-        return summarise(plan, batch_size, n)
+        return summarise(self, series, past_covariates, future_covariates, batch_size)
 
     # --- training -------------------------------------------------------------------------------
 

@@ -1,227 +1,358 @@
-"""What a training step of a grid model costs, before there is one.
+"""What a training step costs: a step on a small part of the grid is run, and scaled up.
 
-The step runs on tensors that have no values, with the network, the loss, the precision and the
-optimizer of the model.
+Operations and activations are in proportion to the sequences of a batch, to the cells of the grid
+and, in a recurrent network, to the frames. On the fast path activations take about a fifth less.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, cast
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from darts.utils.data.torch_datasets.utils import (
-    ModuleStage,
-    PLModuleInput,
-    TorchTrainingBatch,
-    TorchTrainingSample,
-)
-from torch import Tensor
+from darts import TimeSeries
+from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
+from darts.utils.data.torch_datasets.utils import TorchTrainingBatch, TorchTrainingSample
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from darts_mim.grid import Grid
+from darts_mim.models.covariates import CovariateLayout, InputLayout, lay_out_inputs
+from darts_mim.models.likelihoods import unchecked_distributions
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.nn.costs import drop_values, metered
+from darts_mim.nn.costs import CostMeter
+from darts_mim.nn.recurrent import RecurrentNetwork
 
-__all__ = ["Setting", "StepCosts", "forecast_flops", "step_costs"]
+__all__ = ["StepCosts", "Workload", "step_costs", "step_seconds", "workload_of"]
 
-# Lightning's precisions: the type of the weights, and that of autocast
-_PRECISIONS = {
-    "64-true": (torch.float64, None),
-    "32-true": (torch.float32, None),
-    "16-true": (torch.float16, None),
-    "bf16-true": (torch.bfloat16, None),
-    "16-mixed": (torch.float32, torch.float16),
-    "bf16-mixed": (torch.float32, torch.bfloat16),
-}
-_ALIASES = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
-# what Darts makes of a series where no precision is asked for
-_OF_SERIES = {"float64": "64-true", "float32": "32-true", "float16": "bf16-true"}
+# these would leave files, or cannot be copied, and do not change a module
+_SKIPPED = {"force_reset", "log_tensorboard", "model_name", "pl_trainer_kwargs"}
+_SKIPPED |= {"save_checkpoints", "torch_metrics", "work_dir"}
+
+_COUNTED, _TIMED = 3, 16  # most rows and columns of patches in a part of the grid
+_FRAMES = 2  # of context and horizon there, in a recurrent network
+_LENGTHS = "input_chunk_length", "_output_chunk_length"
 
 
-class Setting(NamedTuple):
-    """Under what a step is computed.
+class Workload(NamedTuple):
+    """A model and what it is to be trained on.
 
     Attributes
     ----------
-    batch_size
-        Number of sequences B.
-    device
-        Type of the device: ``"cpu"`` or ``"cuda"``.
+    model
+        The model. It stays as it is.
+    grid
+        Grid of the target.
+    layouts, inputs
+        Layouts of the covariates, and of all that the network reads.
     precision
         Lightning's precision, such as ``"bf16-mixed"``.
-    n_processes
-        Number of processes that train together, each of which sends its gradients from a copy.
+    n_samples
+        Number of training samples, ``None`` if it is not known.
     """
 
-    batch_size: int
-    device: str
+    model: Any
+    grid: Grid
+    layouts: dict[str, CovariateLayout]
+    inputs: InputLayout
     precision: str
-    n_processes: int = 1
-
-    @classmethod
-    def of(
-        cls,
-        sample: TorchTrainingSample,
-        batch_size: int,
-        device: torch.device,
-        precision: Any,
-        n_processes: int = 1,
-    ) -> Setting:
-        """Return the setting in which Lightning and Darts would train.
-
-        Parameters
-        ----------
-        sample
-            A training sample: of its type the precision is, where none is asked for.
-        batch_size
-            Number of sequences B.
-        device
-            The device; other ones than CUDA's hold what a CPU holds.
-        precision
-            What the trainer was asked for, or ``None``.
-        n_processes
-            Number of processes.
-        """
-        if precision is None:
-            precision = _OF_SERIES[str(cast(np.ndarray, sample.past_target).dtype)]
-        name = _ALIASES.get(str(precision), str(precision))
-        kind = "cuda" if device.type == "cuda" else "cpu"
-        return cls(batch_size, kind, name, n_processes)
+    n_samples: int | None
 
     @property
-    def dtypes(self) -> tuple[torch.dtype, torch.dtype | None]:
-        """The type of the weights, and that of autocast."""
-        if self.precision not in _PRECISIONS:
-            raise ValueError(
-                f"`precision` must be one of {', '.join(_PRECISIONS)} to tell what a step costs, "
-                f"got {self.precision!r}"
-            )
-        return _PRECISIONS[self.precision]
+    def autocast(self) -> bool:
+        """Whether the forward pass is computed in 16 bits."""
+        return self.precision in ("16", "bf16") or self.precision.endswith("16-mixed")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights; for 16 bits bfloat16, which is as large as float16."""
+        if self.precision.endswith("16-true"):
+            return torch.bfloat16
+        return torch.float64 if self.precision.startswith("64") else torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """The device that a trainer would take."""
+        accelerator = self.model.trainer_params.get("accelerator", "auto")
+        if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("cpu")
+
+    def module(self, grid: Grid | None = None, **changes: Any) -> GridForecastingModule:
+        """Return a new module of the model, for another grid or with other options."""
+        grid = grid or self.grid
+        model = _untrained(self.model, **changes, grid=grid)
+        model._covariate_layouts = self.layouts
+        sizes = _sizes(self.inputs, grid, model.input_chunk_length, model.output_chunk_length)
+        arrays = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
+        sample = TorchTrainingSample(**arrays)
+        model.pl_module_params["train_sample_shape"] = sample.sample_shapes()
+        with torch.random.fork_rng(devices=[]):
+            module: GridForecastingModule = model._create_model(sample)
+        model._setup_finetuning(module)
+        return module.to(self.dtype)
+
+    def part(self, patches: int) -> tuple[GridForecastingModule, float]:
+        """Return a module for a part of the grid and few frames, and its share of the cells."""
+        patch = int(self.model.model_params.get("patch_size") or 1)
+        rows, columns = (-(-side // patch) for side in self.grid.shape[1:])
+        height, width = (patch * min(each, patches) for each in (rows, columns))
+        mask = None if self.grid.mask is None else np.ones((height, width), dtype=bool)
+        grid = Grid(self.grid.channels, height, width, mask=mask)
+        module = self.module(grid)
+        if isinstance(module.network, RecurrentNetwork):
+            for name in _LENGTHS:
+                setattr(module, name, _FRAMES)
+        return module, min(rows, patches) * min(columns, patches) / (rows * columns)
 
 
 class StepCosts(NamedTuple):
-    """Bytes held and operations done in a training step that follows another.
+    """Bytes and operations of a training step.
 
     Attributes
     ----------
     weights, gradients, optimizer
         Bytes of the weights, of their gradients and of the optimizer's state.
-    total
-        The most bytes that tensors take at any time of the step.
+    activations
+        Bytes of what the forward pass keeps for the backward pass.
     flops
-        Operations of a step: forward pass, backward pass and what is computed again.
+        Floating-point operations of the forward and the backward pass.
+    frame_flops
+        Floating-point operations of a frame of a forecast of one series.
     """
 
     weights: int
     gradients: int
     optimizer: int
-    total: int
+    activations: int
     flops: int
+    frame_flops: int
 
     @property
-    def fixed(self) -> int:
-        """Bytes that do not depend on the batch."""
-        return self.weights + self.gradients + self.optimizer
-
-    @property
-    def activations(self) -> int:
-        """Bytes of what the forward pass leaves for the backward pass, and of what is passing."""
-        return self.total - self.fixed
+    def total(self) -> int:
+        """All bytes."""
+        return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def step_costs(
-    module: GridForecastingModule, sample: TorchTrainingSample, setting: Setting
-) -> StepCosts:
-    """Run a training step without values.
+def workload_of(
+    model: Any,
+    series: TimeSeries | Sequence[TimeSeries] | Grid | None = None,
+    past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+    future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+) -> Workload:
+    """Return a model with what it is to be trained on.
 
     Parameters
     ----------
-    module
-        A module on the device ``"meta"``, which is of no use afterwards.
-    sample
-        A training sample: gives shapes and types.
-    setting
-        Under what the step is computed.
-
-    Returns
-    -------
-    StepCosts
-        What it costs.
+    model
+        The model.
+    series
+        Series or grid to train on, ``None`` for what the model was fitted on.
+    past_covariates, future_covariates
+        As for ``fit``.
 
     Raises
     ------
+    TypeError
+        If ``series`` is neither a series, nor several, nor a grid.
     ValueError
-        If the precision is none of Lightning's usual ones.
+        If ``series`` is missing before ``fit``, cannot be trained on, or is a grid beside
+        covariates.
     """
-    device = setting.device
-    with metered() as meter:
-        drop_values(module, torch.device(device), setting.dtypes[0])
-        weights = meter.held
-        optimizer = module.optimizer_cls(module.parameters(), **module.optimizer_kwargs)
-        early_state = meter.held - weights
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                parameter.grad = torch.empty_like(parameter)
-        gradients = meter.held - weights - early_state
-        optimizer.step(lambda: 0.0)
-        state = meter.held - weights - gradients
-        # Lightning gives the gradients of the last step back behind the forward pass
-        with _autocast(setting):
-            loss = _loss(module, sample, setting)
-        optimizer.zero_grad()
-        if loss.requires_grad:
-            loss.backward()
-    copied = gradients if setting.n_processes > 1 else 0
-    return StepCosts(weights, gradients, state, meter.peak + copied, meter.flops)
+    grid, layouts, n_samples = model.grid, model._covariate_layouts, None
+    if isinstance(series, Grid):
+        if past_covariates is not None or future_covariates is not None:
+            raise ValueError("covariates need the series they belong to: give `series`, not a grid")
+        return _workload(model, series, {}, None, None)
+    if series is None:
+        if model.train_sample is None:
+            raise ValueError(
+                "`series` must be given before `fit`: the series that the model will be trained "
+                "on, or their grid"
+            )
+        return _workload(model, grid, layouts, model.train_sample, n_samples)
+    several = series if isinstance(series, list | tuple) else [series]
+    if not several or not all(isinstance(each, TimeSeries) for each in several):
+        raise TypeError(
+            f"`series` must be a TimeSeries, several, or a Grid, got {series!r:.60}; give for "
+            "example Grid(channels=1, height=64, width=64)"
+        )
+    # Darts stores on a model what it will use: store it on another one
+    _, params = MixedCovariatesTorchModel._setup_for_fit_from_dataset(
+        _untrained(model), series, past_covariates, future_covariates
+    )
+    dataset = params["train_dataset"]
+    grid, [layouts] = model._settle([dataset])
+    return _workload(model, grid, layouts, dataset[0], len(dataset))
 
 
-def forecast_flops(
-    module: GridForecastingModule, sample: TorchTrainingSample, n: int, setting: Setting
-) -> int:
-    """Return the operations of a forecast of n frames of one series.
+def _workload(
+    model: Any,
+    grid: Grid | None,
+    layouts: dict[str, CovariateLayout],
+    sample: TorchTrainingSample | None,
+    n_samples: int | None,
+) -> Workload:
+    inputs, precision = InputLayout(), model.trainer_params.get("precision")
+    target: Any = np.zeros((1, 1), np.float32) if sample is None else sample.past_target
+    grid = grid or Grid(channels=target.shape[1], height=1, width=1)
+    if sample is not None:
+        inputs = lay_out_inputs(sample, layouts, grid)
+    # without a precision, Darts chooses that of the series
+    chosen = {8: "64-true", 4: "32-true", 2: "bf16-true"}[target.dtype.itemsize]
+    return Workload(model, grid, layouts, inputs, str(precision or chosen), n_samples)
+
+
+def _untrained(model: Any, **changes: Any) -> Any:
+    """Return an untrained model with the same options but some, which leaves no files."""
+    options = {k: deepcopy(v) for k, v in model.model_params.items() if k not in _SKIPPED}
+    state = np.random.get_state()  # noqa: NPY002  # Darts draws a seed if none is given
+    try:
+        return type(model)(**{**options, **changes})
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def step_costs(workload: Workload, batch_size: int) -> StepCosts:
+    """Return what a training step costs.
 
     Parameters
     ----------
-    module, sample, setting
-        As for ``step_costs``.
-    n
-        Number of frames.
+    workload
+        The model and its data.
+    batch_size
+        Number of sequences.
     """
-    setting = setting._replace(batch_size=1)
-    with metered() as meter, torch.no_grad(), _autocast(setting):
-        drop_values(module, torch.device(setting.device), setting.dtypes[0])
-        features = _features(sample, setting, n)
-        features.pop("future_target")
-        module(PLModuleInput(**features, stage=ModuleStage.PREDICT), n)
-    return meter.flops
+    whole = workload.module()
+    parameters = list(whole.parameters())
+    gradients = sum(each.nbytes for each in parameters if each.requires_grad)
+    part, share = workload.part(_COUNTED)
+    if hasattr(part.network, "fast_path"):
+        part.network.fast_path = False  # its operations are not torch's
+    n_part, scale = _n_frames(part), batch_size / share
+    one, two = (_count(workload, part, n) for n in (1, 2))
+    each = two - one  # of a sequence; the rest is of the step, such as weights in 16 bits
+    total = one - each + scale * each
+    for name in _LENGTHS:
+        length = getattr(part, name)
+        if n_more := getattr(whole, name) - length:
+            setattr(part, name, length + 1)
+            total += scale * n_more * (_count(workload, part, 1) - one)
+            setattr(part, name, length)
+    is_recurrent = isinstance(part.network, RecurrentNetwork)
+    if getattr(part.network, "recompute", False) and not is_recurrent:
+        # the backward pass holds those of one frame at a time; a recurrent network keeps the last's
+        part.network.recompute = False
+        total[1] += scale * _count(workload, part, 1)[1] / n_part
+    return StepCosts(
+        weights=sum(each.nbytes for each in parameters),
+        gradients=gradients,
+        optimizer=gradients * _copies_of(whole),
+        activations=round(total[1]),
+        flops=round(total[0]),
+        frame_flops=round(one[2] / share / n_part),
+    )
 
 
-def _autocast(setting: Setting) -> AbstractContextManager[Any]:
-    """Return the context in which Lightning runs a forward pass."""
-    dtype = setting.dtypes[1]
-    return nullcontext() if dtype is None else torch.autocast(setting.device, dtype)
+def _count(
+    workload: Workload, module: GridForecastingModule, batch_size: int
+) -> NDArray[np.float64]:
+    """Return operations, bytes of activations, and operations of the forward pass."""
+    module.zero_grad()
+    with CostMeter() as meter:
+        loss = _loss(workload, module, batch_size)
+        forward, held = meter.flops, meter.held
+        if loss.requires_grad:
+            loss.backward()
+    return np.array([meter.flops, held, forward], dtype=np.float64)
 
 
-def _loss(module: GridForecastingModule, sample: TorchTrainingSample, setting: Setting) -> Tensor:
-    horizon = module.output_chunk_length
-    batch = TorchTrainingBatch(**_features(sample, setting, cast(int, horizon)))
-    feed_true: Tensor | None = None
-    if module.sampling is not None:
-        steps = module.input_chunk_length + module.output_chunk_shift + cast(int, horizon) - 2
-        size = (setting.batch_size, steps)
-        feed_true = torch.empty(size, dtype=torch.bool, device=setting.device)
-    return module.next_frame_loss(batch, feed_true)[0]
+def step_seconds(workload: Workload, batch_size: int) -> float:
+    """Estimate how long a training step takes here: time small steps for about a second.
+
+    Parameters
+    ----------
+    workload, batch_size
+        As for ``step_costs``.
+    """
+    part, share = workload.part(_TIMED)
+    part.to(workload.device)
+
+    def timed(n: int) -> float:
+        start = time.perf_counter()
+        _loss(workload, part, n).backward()
+        if workload.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    timed(1)  # builds kernels and fills caches
+    seconds, n = timed(1), 1
+    if (more := min(batch_size, int(0.4 / seconds))) > 1:
+        seconds, n = min(timed(more), timed(more)), more
+    n_part = _n_frames(part)
+    for name in _LENGTHS:
+        setattr(part, name, getattr(workload.model, name.strip("_")))
+    return seconds * batch_size / n / share * _n_frames(part) / n_part
 
 
-def _features(sample: TorchTrainingSample, setting: Setting, horizon: int) -> dict[str, Tensor]:
-    """Return a batch like a sample, but with a horizon of any length."""
-    features: dict[str, Tensor] = {}
-    for name, array in sample.feature_arrays().items():
-        if array is None or name == "sample_weight":
-            continue
-        frames = horizon if name in ("future_target", "future_covariates") else len(array)
-        size = (setting.batch_size, frames, *array.shape[1:])
-        is_cast = setting.precision.endswith("-true")  # Lightning casts what it feeds
-        dtype = setting.dtypes[0] if is_cast else getattr(torch, str(array.dtype))
-        features[name] = torch.empty(size, dtype=dtype, device=setting.device)
-    return features
+def _n_frames(module: GridForecastingModule) -> int:
+    """Return the number of frames that a network predicts in a training step."""
+    return module.n_context + module.output_chunk_shift + int(module.output_chunk_length or 1)
+
+
+def _loss(workload: Workload, module: GridForecastingModule, batch_size: int) -> Tensor:
+    """Return the loss of a batch of random values."""
+    device = next(module.parameters()).device
+    horizon = int(module.output_chunk_length or 1)
+    sizes = _sizes(workload.inputs, module.grid, module.input_chunk_length, horizon)
+    context: Any = nullcontext()
+    if workload.autocast:
+        context = torch.autocast(device.type, torch.bfloat16)
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=devices), unchecked_distributions(), context:
+        batch = TorchTrainingBatch(
+            **{
+                name: torch.rand(batch_size, *size, dtype=workload.dtype, device=device)
+                for name, size in sizes.items()
+            }
+        )
+        n_fed = module.input_chunk_length + module.output_chunk_shift + horizon - 2
+        feed_true = None
+        if module.sampling is not None:
+            feed_true = torch.rand(batch_size, n_fed, device=device) < 0.5
+        return module.next_frame_loss(batch, feed_true)[0]
+
+
+def _sizes(
+    inputs: InputLayout, grid: Grid, length: int, horizon: int
+) -> dict[str, tuple[int, int]]:
+    """Return frames and components of the tensors of a training sample."""
+    sizes = {
+        "past_target": (length, grid.n_components),
+        "future_target": (horizon, grid.n_components),
+    }
+    n_cells = grid.height * grid.width
+    if inputs.past is not None:
+        sizes["past_covariates"] = length, inputs.past.channels * n_cells + inputs.past.n_scalars
+    if inputs.future is not None:
+        n_future = inputs.future.channels * n_cells + inputs.future.n_scalars
+        sizes["historic_future_covariates"] = length, n_future
+        sizes["future_covariates"] = horizon, n_future
+    if inputs.static is not None:
+        rows, columns = inputs.static
+        sizes["static_covariates"] = (1 if rows == 1 else grid.n_components), columns
+    return sizes
+
+
+def _copies_of(module: GridForecastingModule) -> int:
+    """Return how many numbers an optimizer keeps for each parameter."""
+    parameter = nn.Parameter(torch.zeros(2, 3))
+    parameter.grad = torch.zeros(2, 3)
+    optimizer = module.optimizer_cls([parameter], **module.optimizer_kwargs)
+    optimizer.step(lambda: 0.0)
+    kept = [each for state in optimizer.state.values() for each in state.values()]
+    return sum(isinstance(each, Tensor) and each.shape == (2, 3) for each in kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
 from typing import Any, cast
 
 import torch
@@ -22,16 +21,22 @@ class _EpochOrder(DistributedSampler[int]):
 
     All processes share one order and take turns in it: process r of W has the positions r, r + W,
     r + 2W and so on, so that the W batches of a step together are the batch that one process has
-    with batches W times as large. Where W does not divide the samples, the order starts over for
-    the last step, or, with ``drop_last``, ends early.
+    with batches W times as large. A process without a sample of its own in the last step has the
+    last one of the order, which stands in for it. With ``drop_last`` the order ends early instead.
 
     Lightning leaves a ``DistributedSampler`` alone, and replaces any other in several processes.
     """
 
-    def __init__(self, dataset: Dataset[Any], *, key: tuple[int, ...], **kwargs: Any) -> None:
+    def __init__(
+        self, dataset: Dataset[Any], *, key: tuple[int, ...], batch_size: int, **kwargs: Any
+    ) -> None:
         super().__init__(dataset, **kwargs)
-        self.key = key
+        self.key, self.batch_size = key, batch_size
         self.first = 0
+        n_samples = len(dataset)  # type: ignore[arg-type]
+        end = self.total_size if self.drop_last else n_samples
+        self.n_own = len(range(self.rank, end, self.num_replicas))
+        self.stands_in = self.n_own < self.num_samples and self.n_own % batch_size == 0
 
     def set_epoch(self, epoch: int) -> None:
         """Do nothing: Lightning calls this behind the first iterator, which the loader sets up."""
@@ -42,8 +47,8 @@ class _EpochOrder(DistributedSampler[int]):
         if self.shuffle:
             generator = keyed_generator("order", *self.key, self.epoch)
             order = torch.randperm(n_samples, generator=generator, device="cpu").tolist()
-        begin = self.rank + self.first * self.num_replicas
-        return islice(cycle(order), begin, self.total_size, self.num_replicas)
+        own = [order[self.rank + i * self.num_replicas] for i in range(self.n_own)]
+        return iter([*own, order[-1]][self.first :] if self.stands_in else own[self.first :])
 
 
 class ResumableDataLoader(DataLoader[Any]):
@@ -94,6 +99,7 @@ class ResumableDataLoader(DataLoader[Any]):
             num_replicas=num_replicas,
             rank=rank,
             drop_last=kwargs.get("drop_last", False),
+            batch_size=kwargs.get("batch_size", 1),
         )
         self._current_epoch = current_epoch
         self._limit_batches = limit_batches
@@ -121,6 +127,10 @@ class ResumableDataLoader(DataLoader[Any]):
             self._resumed_at = None  # not before: an iterator may be asked for and dropped
             self._served += 1
             yield batch
+
+    def stands_in(self, batch_idx: int) -> bool:
+        """Return whether a batch has none of this process's samples, and counts for nothing."""
+        return self._order.stands_in and batch_idx == len(self) - 1
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch and the number of its batches served so far."""

@@ -5,6 +5,8 @@ Legend: B batch, T time, N components, P likelihood parameters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from darts.utils.likelihood_models.torch import (
 )
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
 from darts_mim.grid import Grid
@@ -37,6 +39,7 @@ __all__ = [
     "check_support",
     "denormalise",
     "point_forecast",
+    "unchecked_distributions",
 ]
 
 # a location and a scale, which is the softplus of what the network says
@@ -127,6 +130,17 @@ def denormalise(likelihood: TorchLikelihood | None, output: Tensor, rin: RINorm)
         tiny = torch.finfo(scale.dtype).tiny
         others = scale + torch.log(-torch.expm1(-scale.clamp(min=tiny)))
     return torch.cat([first, others], dim=-1)
+
+
+@contextmanager
+def unchecked_distributions() -> Iterator[None]:
+    """Let torch's distributions take any parameters and values in this context."""
+    is_checked: bool = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(is_checked)
 
 
 def check_normalisation(

@@ -14,22 +14,22 @@ from torch import Tensor
 __all__ = ["normalise", "selector"]
 
 
-def selector(known: Tensor, observed: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """Return what selects the known ones of values (B, T, N) or of parameters (B, T, N, P).
+def selector(
+    known: Tensor, observed: Tensor | None, components: Tensor | None
+) -> Callable[[Tensor], Tensor]:
+    """Return a function that selects known values (B, T, N), or their parameters (B, T, N, P).
 
-    Where just a mask hides some, the components that it leaves are selected, so that a likelihood
-    of all components together sees them together; else the values one by one, as (1, K, 1) or
-    (1, K, 1, P).
+    If only the mask hides values, it selects the components that the mask leaves, so that a
+    likelihood of all components sees them together; else single values, (1, K, 1) or (1, K, 1, P).
 
     Parameters
     ----------
     known
         Which values are known, of shape (B, T, N).
-    observed
-        Which components the mask leaves, of shape (N,); ``None`` without a mask.
+    observed, components
+        Which components the mask leaves, as booleans (N,) and as indices; ``None`` without a mask.
     """
-    if observed is not None and bool((known == observed).all()):
-        components = observed.nonzero()[:, 0]
+    if components is not None and bool((known == observed).all()):
         return lambda values: values.index_select(2, components)
     return lambda values: values[known][None, :, None]
 

@@ -7,6 +7,8 @@ N components (channels x height x width of the grid), P likelihood parameters (1
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, cast
 
@@ -21,11 +23,18 @@ from darts.utils.data.torch_datasets.utils import (
 )
 from torch import Tensor
 
+from darts_mim.models.data import ResumableDataLoader
 from darts_mim.models.missing import selector
 from darts_mim.models.rollout import RolloutModule
 from darts_mim.nn.sampling import HalfTeacherForced, ScheduledSampling
+from darts_mim.nn.seeding import keyed_generator
 
 logger = get_logger(__name__)
+
+_DIVERGED = (
+    "training has diverged. Scale the series and covariates to about the size of 1, lower the "
+    'learning rate, or clip gradients with `pl_trainer_kwargs={"gradient_clip_val": 1.0}`'
+)
 
 
 class GridForecastingModule(RolloutModule, ABC):
@@ -104,14 +113,14 @@ class GridForecastingModule(RolloutModule, ABC):
             where the network makes any: (B, n_context + horizon, N, P).
         """
         horizon = horizon or cast(int, self.output_chunk_length)
-        prediction = self._roll_out(
+        prediction = self.roll_out(
             x_in, horizon, future_past_covariates=future_past_covariates, feed_true=feed_true
         )
         forecast = prediction[:, -horizon:]
         if x_in.stage is ModuleStage.TRAIN:
             forecast = torch.cat([prediction[:, : self.n_context], forecast], dim=1)
         elif x_in.stage is ModuleStage.PREDICT:
-            forecast = self._hide(forecast)
+            forecast = self.hide(forecast)
         return PLModuleOutput(prediction=forecast)
 
     # --- training and validation ----------------------------------------------------------------
@@ -120,15 +129,58 @@ class GridForecastingModule(RolloutModule, ABC):
         """Agree with other processes on a seed: without a `random_state` each drew its own."""
         self.seed = self.trainer.strategy.broadcast(self.seed)
 
+    def on_train_end(self) -> None:
+        """Refuse weights that the last step has made infinite."""
+        if not all(torch.isfinite(each).all() for each in self.parameters()):
+            raise FloatingPointError(f"the weights are no longer finite: {_DIVERGED}")
+
     def training_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss over every frame that is predicted, of the context and the horizon."""
-        loss, output, target = self.next_frame_loss(batch, self._draw_true(batch, batch_idx))
+        with self._keyed_draws("training", batch_idx):
+            feed_true = self._draw_true(batch, batch_idx)
+            loss, output, target = self.next_frame_loss(batch, feed_true)
+            horizon = output.replace(prediction=output.prediction[:, self.n_context :])
+            if not self._stands_in(batch_idx):
+                self._update_metrics(horizon, cast(Tensor, batch.future_target), self.train_metrics)
+        n_known, n_everywhere, is_finite = self._counts(loss, target, batch_idx)
+        if not is_finite:
+            raise FloatingPointError(
+                f"`train_loss` is {loss.item()} at step {self.global_step}: {_DIVERGED}"
+            )
         if self.trainer.world_size > 1:
-            loss = loss * self._share(target)
-        self.log("train_loss", loss, batch_size=len(target), prog_bar=True, sync_dist=True)
-        horizon = output.replace(prediction=output.prediction[:, self.n_context :])
-        self._update_metrics(horizon, cast(Tensor, batch.future_target), self.train_metrics)
+            # Lightning averages the gradients of processes, which may know unequally many values
+            loss = loss * (n_known * self.trainer.world_size / max(n_everywhere, 1))
+        if n_everywhere:
+            self.log("train_loss", loss, batch_size=len(target), prog_bar=True, sync_dist=True)
         return loss
+
+    def _counts(self, loss: Tensor, target: Tensor, batch_idx: int) -> tuple[int, int, bool]:
+        """Return the known values of this process and of all, and whether all losses are finite."""
+        known = self.known_values(target)
+        n_known = target.numel() if known is None else int(known.sum())
+        if self._stands_in(batch_idx):
+            n_known = 0
+        counts = torch.tensor([n_known, not torch.isfinite(loss)], device=loss.device)
+        if self.trainer.world_size > 1:
+            counts = cast(Tensor, self.trainer.strategy.reduce(counts, reduce_op="sum"))
+        return n_known, int(counts[0]), not counts[1]
+
+    def _stands_in(self, batch_idx: int) -> bool:
+        """Return whether the batch only keeps this process in step with others that have more."""
+        loader = self.trainer.train_dataloader
+        return isinstance(loader, ResumableDataLoader) and loader.stands_in(batch_idx)
+
+    @contextmanager
+    def _keyed_draws(self, *key: int | str) -> Iterator[None]:
+        """Let random numbers, as of dropout, depend on the step alone, for resumed runs."""
+        key = (*self.random_key, self.global_step, self.global_rank, *key)
+        seed = keyed_generator(*key).initial_seed()
+        is_on_gpu = self.device.type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if is_on_gpu else []):
+            torch.default_generator.manual_seed(seed)
+            if is_on_gpu:
+                torch.cuda.manual_seed(seed)
+            yield
 
     def next_frame_loss(
         self, batch: TorchTrainingBatch, feed_true: Tensor | None
@@ -165,25 +217,15 @@ class GridForecastingModule(RolloutModule, ABC):
 
     def validation_step(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss over the horizon; in ``val_loss`` each known value weighs the same."""
-        output = self(batch.to_module_input(stage=ModuleStage.VALIDATE))
         target = cast(Tensor, batch.future_target)
+        output = self(batch.to_module_input(stage=ModuleStage.VALIDATE))
         loss = self._compute_loss(output, target, self.val_criterion, batch.sample_weight)
-        known = self._known(target)
+        known = self.known_values(target)
         size = target.numel() if known is None else int(known.sum())
         self.log("val_loss", loss, batch_size=size, prog_bar=True, sync_dist=True)
-        self._update_metrics(output, target, self.val_metrics)
+        with self._keyed_draws("validation", batch_idx):
+            self._update_metrics(output, target, self.val_metrics)
         return loss
-
-    def _share(self, target: Tensor) -> Tensor:
-        """Return what share of the known values of all processes this one has, times their number.
-
-        Lightning averages the processes' gradients; so weighted they are the joined batch's also
-        where the processes know unequally many values.
-        """
-        known = self._known(target)
-        n_known = (torch.ones_like(target, dtype=torch.bool) if known is None else known).sum()
-        total = cast(Tensor, self.trainer.strategy.reduce(n_known.clone(), reduce_op="sum"))
-        return n_known * self.trainer.world_size / total.clamp(min=1)
 
     def _draw_true(self, batch: TorchTrainingBatch, batch_idx: int) -> Tensor | None:
         """Draw which frames training feeds the network are true ones, ``None`` for the context's.
@@ -211,14 +253,19 @@ class GridForecastingModule(RolloutModule, ABC):
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
     ) -> Tensor:
         """Return the mean loss of the values that are known."""
-        prediction, known = output.prediction, self._known(target)
+        prediction, known = output.prediction, self.known_values(target)
         if known is not None:
-            select = selector(known, self._observed)
+            select = selector(known, self.observed, self.components)
             prediction, target = select(prediction), select(target)
             if sample_weight is not None:
                 sample_weight = select(sample_weight.expand_as(known))
             if not target.numel():
                 return prediction.sum()
+        if sample_weight is not None and bool((sample_weight < 0).any()):
+            raise ValueError(
+                f"`sample_weight` must not be negative, got {sample_weight.min().item():g}; give 0 "
+                "to leave a value out"
+            )
         loss: Tensor = super()._compute_loss(
             output.replace(prediction=prediction), target, criterion, sample_weight
         )
@@ -226,11 +273,11 @@ class GridForecastingModule(RolloutModule, ABC):
 
     def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
         """Update torchmetrics, a column for each component, with the values that are known."""
-        known = self._known(target) if len(metrics) else None
+        known = self.known_values(target) if len(metrics) else None
         if known is None:
             super()._update_metrics(output, target, metrics)
             return
-        select = selector(known, self._observed)
+        select = selector(known, self.observed, self.components)
         prediction, target = select(output.prediction), select(target)
         if not target.numel():
             return
@@ -266,17 +313,17 @@ class GridForecastingModule(RolloutModule, ABC):
             def describe(output: Tensor) -> Tensor:
                 return likelihood.predict_likelihood_parameters(output).reshape(output.shape)
 
-            output = self._roll_out(x_in, n, future_past_covariates=future_past)[:, -n:]
-            return self._hide(self._on_observed(describe, output)).flatten(2)
+            output = self.roll_out(x_in, n, future_past_covariates=future_past)[:, -n:]
+            return self.hide(self.on_observed(describe, output)).flatten(2)
         samples: list[Tensor] = []
 
         def draw(parameters: Tensor) -> Tensor:
-            samples.append(self._on_observed(likelihood.sample, parameters))
+            samples.append(self.on_observed(likelihood.sample, parameters))
             return samples[-1]
 
-        output = self._roll_out(x_in, n, future_past_covariates=future_past, draw=draw)
+        output = self.roll_out(x_in, n, future_past_covariates=future_past, draw=draw)
         draw(output[:, -1:])
-        return self._hide(torch.cat(samples, dim=1)[..., None])[..., 0]
+        return self.hide(torch.cat(samples, dim=1)[..., None])[..., 0]
 
     def set_predict_parameters(
         self,

@@ -14,8 +14,7 @@ from __future__ import annotations
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -28,12 +27,13 @@ from darts.logging import get_logger
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, TorchTrainingSample
 from darts.utils.onnx.inference import ONNX_SPEC_METADATA_KEY, OnnxModelSpec
 from torch import Tensor, nn
-from torch.distributions import Distribution
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from darts_mim.checks import checked_integer
 from darts_mim.models.covariates import collect_inputs
+from darts_mim.models.likelihoods import unchecked_distributions
 from darts_mim.models.module import GridForecastingModule
+from darts_mim.models.rollout import Feeder
 from darts_mim.nn.recurrent import RecurrentNetwork
 
 __all__ = ["export_onnx"]
@@ -92,7 +92,7 @@ def _to_proto(graph: _Graph, onnx: Any, **kwargs: Any) -> Any:
     spec = graph.spec
     # of a forecast's graph it takes minutes; ONNX Runtime does the same when it loads a file
     options = {"optimize": graph.is_stepwise, "verbose": False, **kwargs}
-    with torch.no_grad(), _unchecked_distributions(), warnings.catch_warnings():
+    with torch.no_grad(), unchecked_distributions(), warnings.catch_warnings():
         # Darts keeps the statistics of instance normalisation on its module; each call sets them
         warnings.filterwarnings("ignore", message="The tensor attributes .* assigned during export")
         program: Any = torch.onnx.export(
@@ -120,17 +120,6 @@ def _import_onnx() -> Any:
             f"`to_onnx` needs {error.name}, which is not installed; install 'darts-mim[onnx]'"
         ) from error
     return onnx
-
-
-@contextmanager
-def _unchecked_distributions() -> Iterator[None]:
-    """Let distributions take any parameters: their checks raise, which a graph cannot."""
-    is_checked: bool = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(is_checked)
 
 
 def _make_graph(
@@ -271,10 +260,10 @@ class _ForecastGraph(_Graph):
     def predict(self, x_in: PLModuleInput, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return a forecast, and 1."""
         module, likelihood, (was_called,) = self.module, self.module.likelihood, state
-        output = module._roll_out(x_in, self.horizon)[:, -self.horizon :]
+        output = module.roll_out(x_in, self.horizon)[:, -self.horizon :]
         if likelihood is not None:
             output = likelihood.predict_likelihood_parameters(output).reshape(output.shape)
-        output = module._hide(output).masked_fill(was_called > 0, torch.nan)
+        output = module.hide(output).masked_fill(was_called > 0, torch.nan)
         return output, torch.ones_like(was_called)
 
 
@@ -311,7 +300,7 @@ class _StepGraph(_Graph):
     def predict(self, x_in: PLModuleInput, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the next frame, and the state after the one read."""
         module, grid, (last, *before) = self.module, self.module.grid, state
-        known = cast(Tensor, module._known(x_in.past_target))
+        known = cast(Tensor, module.known_values(x_in.past_target))
         known, values = (grid.to_frames(each)[:, 0] for each in (known, x_in.past_target))
         inputs = collect_inputs(
             module.input_layout,
@@ -326,7 +315,7 @@ class _StepGraph(_Graph):
         prediction, after = self.network.step(
             torch.where(known, values, last), tree_unflatten(before, spec), inputs.at(0)
         )
-        output = module._hide(module._to_parameters(prediction[:, None]))
+        output = module.hide(module.to_parameters(prediction[:, None]))
         if hasattr(after, "has_begun"):
             after = after._replace(has_begun=(before[-1] + 1).clamp(max=1))
-        return output, module._feed_back(None, 0)(prediction).values, *tree_flatten(after)[0]
+        return output, Feeder(module)(prediction, 0).values, *tree_flatten(after)[0]

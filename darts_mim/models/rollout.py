@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable
 from functools import partial
-from itertools import chain, repeat
 from typing import Any, ClassVar, cast
 
 import torch
@@ -21,9 +20,9 @@ from darts_mim.grid import Grid
 from darts_mim.models.covariates import InputLayout, collect_inputs
 from darts_mim.models.likelihoods import denormalise, point_forecast
 from darts_mim.models.missing import normalise
-from darts_mim.nn.unrolling import FedFrame, FeedBack, feed_prediction
+from darts_mim.nn.unrolling import FedFrame
 
-__all__ = ["RolloutModule"]
+__all__ = ["Feeder", "RolloutModule"]
 
 
 class RolloutModule(PLForecastingModule, ABC):
@@ -76,7 +75,7 @@ class RolloutModule(PLForecastingModule, ABC):
             "reads_observed": self.likelihood is not None,
         }
 
-    def _roll_out(
+    def roll_out(
         self,
         x_in: PLModuleInput,
         horizon: int,
@@ -85,11 +84,23 @@ class RolloutModule(PLForecastingModule, ABC):
         feed_true: Tensor | None = None,
         draw: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return what the network predicts at every step, (B, n_context + S + horizon, N, P).
+        """Return the network's output at every step, (B, n_context + S + horizon, N, P).
 
-        ``draw`` makes a frame (B, 1, N) of the horizon to feed back of its distribution's
-        parameters (B, 1, N, P); it then counts as observed. By default, and for what is not known
-        before the horizon, their centre is fed, which does not.
+        Parameters
+        ----------
+        x_in, future_past_covariates, feed_true
+            As for ``GridForecastingModule.forward``.
+        horizon
+            Number of frames to predict after the gap.
+        draw
+            Makes a frame (B, 1, N) of the horizon to feed back from the parameters (B, 1, N, P) of
+            its distribution. The frame counts as observed. By default, and before the horizon, the
+            centre of the distribution is fed back, which counts as predicted.
+
+        Raises
+        ------
+        ValueError
+            If frames are drawn and the network does not ask for each of them.
         """
         length, gap = self.input_chunk_length, self.output_chunk_shift
         values = x_in.past_target
@@ -97,9 +108,10 @@ class RolloutModule(PLForecastingModule, ABC):
             future = cast(Tensor, x_in.future_target)
             unknown = future.new_zeros(len(future), gap, future.shape[-1])
             values = torch.cat([values, unknown, future], dim=1)
-        known = self._known(values)
+        known = self.known_values(values)
         values = normalise(values, known, self.rin, context=length, channels=self.grid.channels)
         frames = self.grid.to_frames(values)
+        feeder = Feeder(self, draw)
         output, _ = self.network(
             frames[:, :length],
             gap + horizon,
@@ -115,71 +127,45 @@ class RolloutModule(PLForecastingModule, ABC):
                 future_past=future_past_covariates,
                 mask=None if self.mask is None else self.mask.to(frames),
             ),
-            feed_back=self._feed_back(draw, gap + (0 if known is None else self.n_context)),
+            feed_back=feeder,
         )
-        return self._denormalise(self._to_parameters(output))
+        if draw is not None and feeder.n_drawn != horizon - 1:
+            raise ValueError(
+                "`network` must call `feed_back(prediction, step)` once for each frame of the "
+                f"horizon but the last, got {feeder.n_drawn} calls for {horizon} frames; feed "
+                "it the frames that `feed_back` returns, as `darts_mim.nn.unroll` does"
+            )
+        return self.to_parameters(output)
 
-    def _feed_back(
-        self, draw: Callable[[Tensor], Tensor] | None, n_before: int
-    ) -> FeedBack:
-        """Return what makes a frame to feed (B, C, H, W) of a prediction (B, C * P, H, W).
-
-        Of those before the horizon, of which there are ``n_before``, none is drawn: training has
-        fed the centre there in all sequences.
-        """
-        mask, likelihood = self.mask, self.likelihood
-        if likelihood is None:
-            if mask is None:
-                return feed_prediction
-            return lambda frame, step: FedFrame(frame * mask)
-        centre = partial(self._on_observed, partial(point_forecast, likelihood))
-        makers = chain(repeat(centre, n_before), repeat(draw or centre))
-
-        def feed_back(prediction: Tensor, step: int) -> FedFrame:
-            parameters = self._denormalise(self._to_parameters(prediction[:, None]))
-            make = next(makers)
-            values = make(parameters)
-            if self.rin is not None:
-                values = self.rin.transform(values)
-            frame = self.grid.to_frames(values)[:, 0]
-            observed = torch.full_like(frame, make is draw, dtype=torch.bool)
-            if mask is not None:
-                frame, observed = frame * mask, observed & mask
-            return FedFrame(frame, observed)
-
-        return feed_back
-
-    def _to_parameters(self, output: Tensor) -> Tensor:
-        """Reshape what the network says, (B, T, C * P, H, W), to (B, T, N, P)."""
+    def to_parameters(self, output: Tensor) -> Tensor:
+        """Bring a network's output (B, T, C * P, H, W) to (B, T, N, P) and to the series' units."""
         b, t, _, height, width = output.shape
-        channels = self.grid.channels
-        return (
-            output.reshape(b, t, channels, -1, height, width)
+        parameters = (
+            output.reshape(b, t, self.grid.channels, -1, height, width)
             .movedim(3, -1)
             .reshape(b, t, self.grid.n_components, -1)
         )
-
-    def _denormalise(self, output: Tensor) -> Tensor:
-        return output if self.rin is None else denormalise(self.likelihood, output, self.rin)
+        if self.rin is None:
+            return parameters
+        return denormalise(self.likelihood, parameters, self.rin)
 
     # --- what is known -------------------------------------------------------------------------
 
-    def _known(self, values: Tensor) -> Tensor | None:
-        """Return which values (B, T, N) are known, ``None`` if there is no need to tell."""
+    def known_values(self, values: Tensor) -> Tensor | None:
+        """Return which values (B, T, N) are known, ``None`` for all of them."""
         known = ~torch.isnan(values)
-        observed = self._observed
-        if observed is not None:
-            known &= observed
+        if self.observed is not None:
+            known &= self.observed
         elif not torch.compiler.is_compiling() and bool(known.all()):
             return None
         return known
 
     @property
-    def _observed(self) -> Tensor | None:
+    def observed(self) -> Tensor | None:
         """Which components the mask leaves, (N,)."""
         return None if self.mask is None else self.mask.expand(self.grid.shape).reshape(-1)
 
-    def _on_observed(self, function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
+    def on_observed(self, function: Callable[[Tensor], Tensor], output: Tensor) -> Tensor:
         """Apply a function of parameters (B, T, N, P) to those that the mask leaves; 0 elsewhere.
 
         A likelihood of all components together must not see the others.
@@ -190,7 +176,53 @@ class RolloutModule(PLForecastingModule, ABC):
         zeros = seen.new_zeros(*output.shape[:3], *seen.shape[3:])
         return zeros.index_copy(2, self.components, seen)
 
-    def _hide(self, output: Tensor) -> Tensor:
+    def hide(self, output: Tensor) -> Tensor:
         """Put NaN where the mask hides the components of parameters (B, T, N, P)."""
-        observed = self._observed
+        observed = self.observed
         return output if observed is None else output.masked_fill(~observed[:, None], torch.nan)
+
+
+class Feeder:
+    """Make the frames that a network is fed from its own predictions.
+
+    Parameters
+    ----------
+    module
+        The module of the network.
+    draw
+        As for ``RolloutModule.roll_out``.
+
+    Attributes
+    ----------
+    n_drawn
+        How many frames were drawn.
+    """
+
+    def __init__(
+        self, module: RolloutModule, draw: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.module, self.draw, self.n_drawn = module, draw, 0
+
+    def __call__(self, prediction: Tensor, step: int) -> FedFrame:
+        """Return the frame to feed for a prediction (B, C * P, H, W).
+
+        ``step`` counts the frames of context, gap and horizon from 0. Frames before the horizon are
+        never drawn, as training feeds their centre in all sequences.
+        """
+        module, mask = self.module, self.module.mask
+        if module.likelihood is None:
+            return FedFrame(prediction if mask is None else prediction * mask)
+        is_drawn = (
+            self.draw is not None and step >= module.input_chunk_length + module.output_chunk_shift
+        )
+        self.n_drawn += is_drawn
+        centre = partial(module.on_observed, partial(point_forecast, module.likelihood))
+        make = cast(Any, self.draw) if is_drawn else centre
+        values = make(module.to_parameters(prediction[:, None]))
+        if module.rin is not None:
+            values = module.rin.transform(values)
+        frame = module.grid.to_frames(values)[:, 0]
+        observed = torch.full_like(frame, is_drawn, dtype=torch.bool)
+        if mask is not None:
+            frame, observed = frame * mask, observed & mask
+        return FedFrame(frame, observed)

@@ -9,16 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
-from darts.dataprocessing.transformers import Scaler
 from darts.utils.data import (
     SequentialTorchInferenceDataset,
     SequentialTorchTrainingDataset,
     TorchTrainingDataset,
 )
-from darts.utils.timeseries_generation import holidays_timeseries
 from torch import Tensor
 
-from darts_mim import Grid, MIMModel, frame_mse, frames_to_series, series_to_frames
+from darts_mim import Grid, MIMModel, frames_to_series, series_to_frames
 from darts_mim.nn import Inputs, MIMNetwork
 
 LENGTH, AHEAD, CHANNELS, HEIGHT, WIDTH = 12, 8, 2, 5, 6
@@ -230,16 +228,6 @@ def test_a_covariate_changes_the_forecast_from_its_frame_on_and_not_before(
         assert (difference[first:] > 1e-5).all(), case
 
 
-@pytest.mark.parametrize("rows", [1, CHANNELS * CELLS])
-def test_static_covariates_change_every_frame(rows: int) -> None:
-    static = make_static(rows)
-    model = make_model().fit(make_target().with_static_covariates(static))
-    forecasts = model.predict(
-        n=5, series=[make_target().with_static_covariates(s) for s in (static, static + 1.0)]
-    )
-    assert (np.abs(values(forecasts[0]) - values(forecasts[1])).max(axis=(1, 2)) > 1e-5).all()
-
-
 # --- what enters how ----------------------------------------------------------------------------
 
 
@@ -406,41 +394,6 @@ def test_encoders_make_past_and_future_covariates(
         assert inputs.planes is None
 
 
-def test_encodings_are_scaled_and_fields_are_not(seen: list[tuple[Tensor, Inputs]]) -> None:
-    series, fields = make_target(30, **DATES), make_fields(40, **DATES) * 7
-    model = make_model(add_encoders={"custom": {"future": [hour]}, "transformer": Scaler()})
-    model.fit(series, future_covariates=fields)
-    seen.clear()
-    model.predict(n=2)
-    [(_, inputs)] = seen
-    hours = np.arange(27, 32) % 24
-    np.testing.assert_allclose(inputs.scalars[0, :, 0], hours / 23, atol=1e-6)
-    np.testing.assert_array_equal(inputs.planes[0, :, 0], series_to_frames(fields)[27:32, 0])
-
-
-def test_encoders_serve_historical_forecasts_and_another_process(tmp_path: Path) -> None:
-    series, fields = make_target(20, **DATES), make_fields(30, **DATES)
-    encoders = {"cyclic": {"past": ["hour"], "future": ["hour"]}, "transformer": Scaler()}
-    model = make_model(add_encoders=encoders).fit(series, future_covariates=fields)
-    expect_same_history(model, series, future_covariates=fields)
-    model.save(tmp_path / "model.pt")
-    loaded = MIMModel.load(str(tmp_path / "model.pt"), pl_trainer_kwargs=TRAINER)
-    expect_equal_forecasts(
-        [loaded.predict(n=5, series=series, future_covariates=fields, show_warnings=False)],
-        [model.predict(n=5, series=series, future_covariates=fields, show_warnings=False)],
-    )
-
-
-def test_holidays_are_a_future_covariate(seen: list[tuple[Tensor, Inputs]]) -> None:
-    pytest.importorskip("holidays")
-    series = make_target(start="2023-12-20", freq="D")
-    times = pd.date_range("2023-12-20", periods=LENGTH + AHEAD, freq="D")
-    model = make_model().fit(series, future_covariates=holidays_timeseries(times, "US"))
-    model.predict(n=HORIZON)
-    # 29 December to 3 January
-    assert seen[-1][1].scalars[0, :, 0].tolist() == [0, 0, 0, 1, 0, 0]
-
-
 # --- the workflow -------------------------------------------------------------------------------
 
 
@@ -468,35 +421,6 @@ def expect_same_history(model: MIMModel, series: Any, **covariates: Any) -> None
 
 def test_historical_forecasts_read_covariates_as_single_ones_do(fitted: MIMModel) -> None:
     expect_same_history(fitted, fitted.training_series, **make_covariates())
-
-
-def test_backtest_scores_forecasts_made_with_covariates(fitted: MIMModel) -> None:
-    series, covariates = fitted.training_series, make_covariates()
-    options = {"forecast_horizon": 4, "retrain": False, "show_warnings": False}
-    errors = fitted.backtest(
-        series, **covariates, **options, last_points_only=False, metric=frame_mse
-    )
-    others = {kind: changed(each, 5, ALL) for kind, each in covariates.items()}
-    errors_of_others = fitted.backtest(
-        series, **others, **options, last_points_only=False, metric=frame_mse
-    )
-    assert errors.shape == (4,)
-    assert np.abs(errors - errors_of_others).min() > 1e-6
-
-
-def test_every_series_has_covariates_of_its_own() -> None:
-    lengths = (12, 15, 13)
-    series = [make_target(n, seed=n).with_static_covariates(make_static(seed=n)) for n in lengths]
-    each = [make_covariates(seed=n, length=n + AHEAD) for n in lengths]
-    covariates = {kind: [given[kind] for given in each] for kind in each[0]}
-    model = make_model().fit(series, **covariates)
-    expect_same_history(model, series, **covariates)
-    together = model.predict(n=5, series=series, **covariates, show_warnings=False)
-    alone = [
-        model.predict(n=5, series=one, **given, show_warnings=False)
-        for one, given in zip(series, each, strict=True)
-    ]
-    expect_equal_forecasts(together, alone)
 
 
 def test_a_data_set_of_ones_own_brings_its_covariates(seen: list[tuple[Tensor, Inputs]]) -> None:
@@ -549,20 +473,6 @@ def test_a_saved_model_reads_covariates_as_before(fitted: MIMModel, tmp_path: Pa
         loaded.predict(n=2, past_covariates=make_covariates()["past_covariates"].with_metadata({}))
 
 
-def test_a_checkpoint_of_darts_reads_covariates_as_before(tmp_path: Path) -> None:
-    model = make_model(save_checkpoints=True, model_name="model", work_dir=str(tmp_path))
-    covariates = make_covariates()
-    model.fit(
-        make_target(),
-        **covariates,
-        val_series=make_target(),
-        **{f"val_{kind}": each for kind, each in covariates.items()},
-    )
-    loaded = MIMModel.load_from_checkpoint("model", str(tmp_path), best=False)
-    given = {"series": make_target(), **covariates, "show_warnings": False}
-    expect_equal_forecasts([loaded.predict(n=5, **given)], [model.predict(n=5, **given)])
-
-
 @pytest.mark.parametrize("rows", [1, None])
 def test_weights_move_to_another_grid_with_their_covariates(
     rows: int | None, tmp_path: Path, seen: list[tuple[Tensor, Inputs]]
@@ -593,73 +503,7 @@ def test_weights_of_a_single_cell_keep_their_shared_static_covariates(tmp_path: 
     assert len(model.predict(n=2, series=series)) == 2
 
 
-def test_weights_move_between_models_with_and_without_a_gap(tmp_path: Path) -> None:
-    make_model().fit(make_target(), **make_covariates()).save(tmp_path / "model.pt")
-    model = make_model(output_chunk_shift=2)
-    model.load_weights(str(tmp_path / "model.pt"))
-    forecast = model.predict(n=HORIZON, series=make_target(), **make_covariates())
-    assert forecast.start_time() == LENGTH + 2
-
-
-def test_memory_mapped_covariates_save_and_load(tmp_path: Path) -> None:
-    def mapped(series: TimeSeries, name: str) -> TimeSeries:
-        frames = series_to_frames(series)
-        file = np.memmap(tmp_path / name, dtype=np.float32, mode="w+", shape=frames.shape)
-        file[:] = frames
-        return frames_to_series(file)
-
-    series = mapped(make_target(), "target")
-    covariates = {
-        "past_covariates": mapped(make_fields(seed=3), "past"),
-        "future_covariates": mapped(make_fields(seed=4), "future"),
-    }
-    assert isinstance(values(covariates["past_covariates"]), np.memmap)
-    model = make_model().fit(series, **covariates)
-    model.save(tmp_path / "model.pt")
-    loaded = MIMModel.load(str(tmp_path / "model.pt"), pl_trainer_kwargs=TRAINER)
-    expected = [model.predict(n=5, series=series, **covariates, show_warnings=False)]
-    expect_equal_forecasts([loaded.predict(n=5, show_warnings=False)], expected)
-
-
 # --- usefulness ---------------------------------------------------------------------------------
-
-
-def validation_error(series: TimeSeries, split: int, **covariates: TimeSeries) -> float:
-    """Train for a few seconds and return the mean squared error of later frames."""
-    model = make_model(
-        input_chunk_length=1,
-        output_chunk_length=1,
-        hidden_channels=(8, 8),
-        patch_size=1,
-        batch_size=16,
-        n_epochs=25,
-        optimizer_kwargs={"lr": 2e-2},
-    )
-    model.trainer_params["limit_train_batches"] = 1.0
-    model.fit(series[:split], **covariates)
-    errors = model.backtest(
-        series[split:], **covariates, forecast_horizon=1, retrain=False, metric=frame_mse
-    )
-    return float(np.mean(errors))
-
-
-@pytest.mark.slow
-def test_a_future_number_that_scales_the_frames_is_learnt() -> None:
-    rng = np.random.default_rng(0)
-    brightness = rng.random((100, 1), dtype=np.float32)
-    pattern = rng.random((1, 4, 5), dtype=np.float32)
-    series = frames_to_series(brightness[..., None, None] * pattern)
-    covariates = TimeSeries.from_values(brightness)
-    error = validation_error(series, 70, future_covariates=covariates)
-    assert error < 0.2 * validation_error(series, 70)
-
-
-@pytest.mark.slow
-def test_a_past_field_that_becomes_the_next_frame_is_learnt() -> None:
-    sources = make_fields(100, size=(4, 5))
-    series = frames_to_series(np.roll(series_to_frames(sources), 1, axis=0))
-    error = validation_error(series, 70, past_covariates=sources)
-    assert error < 0.2 * validation_error(series, 70)
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -717,18 +561,6 @@ def test_series_with_unlike_covariates_are_refused() -> None:
     ("wrong", "message"),
     [
         (
-            {"past_covariates": None},
-            "trained with past covariates. Some matching past_covariates must be passed",
-        ),
-        (
-            {"future_covariates": None},
-            "trained with future covariates. Some matching future_covariates must",
-        ),
-        (
-            {"past_covariates": make_fields(seed=3)},
-            "`past_covariates` must have equal number of components.*`30`, expected: `31`",
-        ),
-        (
             {"future_covariates": make_fields(channels=2).stack(make_numbers())},
             "have channel_0, channel_1 on .* but the model was fitted on channel_0 on the grid",
         ),
@@ -745,32 +577,8 @@ def test_series_with_unlike_covariates_are_refused() -> None:
             "`past_covariates` have rain on .* but the model was fitted on channel_0 on the grid",
         ),
         (
-            {"past_covariates": make_covariates()["past_covariates"][: LENGTH - 1]},
-            "`past_covariates` at .* do not extend far enough into the future",
-        ),
-        (
-            {"past_covariates": make_covariates()["past_covariates"][: LENGTH + 1]},
-            "`past_covariates` at .* do not extend far enough into the future",
-        ),
-        (
-            {"future_covariates": make_covariates()["future_covariates"][LENGTH - 2 :]},
-            "`future_covariates` at .* do not extend far enough into the past",
-        ),
-        (
-            {"future_covariates": make_covariates()["future_covariates"][: LENGTH + 4]},
-            "`future_covariates` at .* do not extend far enough into the future",
-        ),
-        (
             {"past_covariates": changed(make_covariates()["past_covariates"], 13, ALL, np.inf)},
             "`past_covariates` must be finite, got inf",
-        ),
-        (
-            {"series": make_target(**DATES).with_static_covariates(make_static())},
-            "`past_covariates` frequency `1` does not match the target `series` frequency",
-        ),
-        (
-            {"series": make_target()},
-            "trained with static covariates. Some matching static covariates must be",
         ),
         (
             {"series": make_target().with_static_covariates(make_static() * np.nan)},
@@ -807,32 +615,9 @@ def test_a_missing_value_that_is_never_read_does_no_harm() -> None:
         ([make_static(), None], r"\(60, 2\), got None in series 1"),
         ([make_static(1), make_static(1)[["slope"]]], r"\(1, 2\), got \(1, 1\) in series 1"),
         ([make_static(1), make_static(1) * np.nan], "got nan in column 'height' of 'global_comp"),
-        ([pd.DataFrame({"city": ["Rome"]})] * 2, "can only interpret numeric static covariate"),
     ],
 )
 def test_wrong_static_covariates_are_refused(static: list[Any], message: str) -> None:
     series = [make_target().with_static_covariates(each) for each in static]
     with pytest.raises(ValueError, match=message):
         make_model().fit(series)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"past_covariates": make_numbers()[:5]}, "Invalid `past_covariates`; could not find"),
-        ({"future_covariates": make_numbers()[:5]}, "Invalid `future_covariates`; could not find"),
-        (
-            {"past_covariates": make_fields(**DATES)},
-            "`past_covariates` frequency `<Hour>` does not match",
-        ),
-        (
-            {"past_covariates": make_fields(), "val_series": make_target()},
-            "val_past_covariates|past_covariates",
-        ),
-    ],
-)
-def test_darts_refuses_covariates_that_do_not_fit_in_time(
-    wrong: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        make_model().fit(make_target(), **wrong)

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ import scipy.special
 import scipy.stats
 import torch
 import torchmetrics
-from darts import TimeSeries, metrics
+from darts import TimeSeries
 from darts.models import ConformalNaiveModel, ConformalQRModel
 from darts.utils.likelihood_models import torch as likelihoods
 from darts.utils.likelihood_models.torch import (
@@ -199,12 +198,6 @@ def test_what_is_fed_back_is_the_median_or_the_mean(case: Case) -> None:
     assert is_median.all() or is_mean.all()
 
 
-def test_likelihood_parameters_reach_as_far_as_the_output_chunk() -> None:
-    model = fit_case(CASES[GaussianLikelihood])
-    with pytest.raises(ValueError, match="smaller than or equal to `output_chunk_length`"):
-        model.predict(n=4, predict_likelihood_parameters=True)
-
-
 # --- parameters, loss, normalisation ------------------------------------------------------------
 
 
@@ -295,28 +288,6 @@ def test_sample_weights_weigh_the_loss_of_a_likelihood() -> None:
     loss = negative_log_likelihood(model, make_frames(7), [True, *row.tolist()])
     weights = np.concatenate([np.tile(weight[4:].mean(axis=0), (3, 1)), weight[4:]])
     assert logged(model, "train_loss") == pytest.approx(np.mean(loss * weights), rel=1e-4)
-
-
-def test_a_prior_adds_its_divergence_to_the_loss() -> None:
-    centres = np.linspace(-1, 1, N).astype(np.float32).tolist()
-    plain, prior = (
-        make_model(each, optimizer_kwargs={"lr": 0.0}).fit(make_series(7))
-        for each in (
-            GaussianLikelihood(),
-            GaussianLikelihood(prior_mu=centres, prior_sigma=0.5, prior_strength=3.0),
-        )
-    )
-    [row] = HalfTeacherForced().draw(
-        0, batch=1, context=4, horizon=3, key=(*plain.model.random_key, 0)
-    )
-    mean, deviation = (
-        each.numpy() for each in step_by_hand(plain, make_frames(7), [True, *row.tolist()])
-    )
-    divergence = (
-        np.log(deviation / 0.5) + (0.5**2 + (centres - mean) ** 2) / (2 * deviation**2) - 0.5
-    )
-    difference = logged(prior, "train_loss") - logged(plain, "train_loss")
-    assert difference == pytest.approx(3.0 * divergence.mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -485,69 +456,7 @@ def test_samples_follow_random_state(gaussian: MIMModel) -> None:
     assert (first[..., 0] != first[..., 1]).all()
 
 
-def test_the_batch_size_does_not_change_what_samples_are_like(gaussian: MIMModel) -> None:
-    histories = [make_series(seed=seed) for seed in (1, 2)]
-    drawn = [
-        np.stack(
-            [
-                values(each)
-                for each in gaussian.predict(
-                    n=4, series=histories, num_samples=150, batch_size=batch_size
-                )
-            ]
-        )
-        for batch_size in (7, 100, 400)
-    ]
-    means, deviations = ([f(each, axis=-1) for each in drawn] for f in (np.mean, np.std))
-    for mean, deviation in zip(means[1:], deviations[1:], strict=True):
-        error = np.sqrt(2 / 150) * deviations[0]
-        assert np.sqrt(np.mean(((mean - means[0]) / error) ** 2)) == pytest.approx(1, abs=0.15)
-        np.testing.assert_allclose(deviation.mean(), deviations[0].mean(), rtol=0.02)
-
-
-@pytest.mark.parametrize(
-    "kind", [GaussianLikelihood, QuantileRegression, NegativeBinomialLikelihood]
-)
-def test_a_loaded_model_forecasts_the_same_distribution(
-    kind: type[TorchLikelihood], tmp_path: Path
-) -> None:
-    model = fit_case(CASES[kind])
-    model.save(str(tmp_path / "model.pt"))
-    loaded = MIMModel.load(str(tmp_path / "model.pt"), pl_trainer_kwargs=TRAINER)
-    assert loaded.likelihood == model.likelihood
-    for options in ({"predict_likelihood_parameters": True}, {"num_samples": 4}):
-        expected, got = (
-            values(each.predict(n=3, random_state=5, **options)) for each in (model, loaded)
-        )
-        np.testing.assert_array_equal(got, expected)
-
-
 # --- Darts' workflow ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("horizon", [2, 3])
-def test_historical_parameters_equal_predicting_at_each_point(
-    gaussian: MIMModel, horizon: int
-) -> None:
-    series = make_series(12, seed=3)
-    for is_optimised in (True, False):
-        forecasts = gaussian.historical_forecasts(
-            series,
-            forecast_horizon=horizon,
-            stride=3,
-            retrain=False,
-            last_points_only=False,
-            enable_optimization=is_optimised,
-            predict_likelihood_parameters=True,
-        )
-        assert len(forecasts) == (12 - 4 - horizon) // 3 + 1
-        for forecast in forecasts:
-            history = series[: forecast.start_time()]
-            expected = gaussian.predict(
-                n=horizon, series=history, predict_likelihood_parameters=True
-            )
-            assert forecast.components.equals(expected.components)
-            np.testing.assert_allclose(values(forecast), values(expected), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("is_optimised", [True, False])
@@ -568,54 +477,6 @@ def test_historical_samples_are_trajectories_too(is_optimised: bool) -> None:
         assert moves[-1].std() == pytest.approx(np.sqrt(4) * walk.deviation, rel=0.05)
         correlation = np.corrcoef(moves[0].ravel(), moves[-1].ravel())[0, 1]
         assert correlation == pytest.approx(0.5, abs=0.05)
-
-
-def pinball(truth: np.ndarray, quantile: np.ndarray, q: float) -> float:
-    error = truth - quantile
-    return float(2 * np.maximum(q * error, (q - 1) * error).mean())
-
-
-def test_darts_s_probabilistic_metrics_measure_forecasts() -> None:
-    model = fit_case(CASES[QuantileRegression])
-    series = make_series(9, seed=3)
-    options = {"forecast_horizon": 3, "retrain": False, "last_points_only": False}
-    for kind in ({"num_samples": 40}, {"predict_likelihood_parameters": True}):
-        forecasts = model.historical_forecasts(series, **options, **kind)
-        truth = np.stack([values(series.slice_intersect(f))[..., 0] for f in forecasts])
-        drawn = np.stack([values(forecast) for forecast in forecasts])
-        if "num_samples" in kind:
-            low, high = np.quantile(drawn, [0.1, 0.9], axis=-1)
-        else:
-            low, _, high = np.moveaxis(drawn.reshape(*truth.shape, 3), -1, 0)
-        errors = model.backtest(
-            series,
-            historical_forecasts=forecasts,
-            last_points_only=False,
-            metric=[metrics.mql, metrics.miw, metrics.mic],
-            metric_kwargs=[{"q": 0.9}, {"q_interval": (0.1, 0.9)}, {"q_interval": (0.1, 0.9)}],
-        )
-        expected = [
-            pinball(truth, high, 0.9),
-            (high - low).mean(),
-            ((truth >= low) & (truth <= high)).mean(),
-        ]
-        np.testing.assert_allclose(errors, expected, rtol=1e-4)
-
-
-def test_darts_s_continuous_ranked_probability_score_measures_samples() -> None:
-    model, _ = walking_model()
-    series = make_series(9, seed=3)
-    forecasts = model.historical_forecasts(
-        series, forecast_horizon=3, retrain=False, last_points_only=False, num_samples=20
-    )
-    score = model.backtest(
-        series, historical_forecasts=forecasts, last_points_only=False, metric=metrics.mcrps
-    )
-    truth = np.stack([values(series.slice_intersect(forecast)) for forecast in forecasts])
-    drawn = np.stack([values(forecast) for forecast in forecasts])
-    pairs = np.abs(drawn[..., None] - drawn[..., None, :])
-    expected = np.abs(drawn - truth).mean() - pairs.mean() / 2
-    assert score == pytest.approx(expected, rel=1e-4)
 
 
 def test_torch_metrics_measure_samples_of_the_horizon() -> None:
@@ -713,21 +574,6 @@ def test_training_drops_channels_and_validation_does_not() -> None:
     assert logged(dropped, "train_loss") != pytest.approx(logged(plain, "train_loss"), rel=1e-3)
 
 
-def test_dropout_and_a_likelihood_add_their_spreads() -> None:
-    model = make_model(GaussianLikelihood(), dropout=0.5).fit(make_series())
-    with torch.no_grad():
-        model.model.network.head.weight *= 30  # so that what is dropped matters
-    thinned, whole = (
-        values(model.predict(n=3, num_samples=600, batch_size=600, mc_dropout=each))
-        for each in (True, False)
-    )
-    assert thinned.var(axis=-1).mean() > 1.2 * whole.var(axis=-1).mean()
-    # the cells share a thinned network: their samples go together
-    together = (each - each.mean(axis=-1, keepdims=True) for each in (thinned, whole))
-    shared, alone = (each.mean(axis=1).var() for each in together)
-    assert shared > 2 * alone
-
-
 # --- what cannot be -----------------------------------------------------------------------------
 
 
@@ -819,12 +665,3 @@ def test_priors_of_components_are_refused_beside_a_mask() -> None:
     with pytest.raises(ValueError, match="has priors for single components"):
         make_model(likelihood).fit(make_series(mask=mask))
     make_model(GaussianLikelihood(prior_mu=0.0)).fit(make_series(mask=mask))
-
-
-def test_a_likelihood_with_missing_values_trains_on_the_others() -> None:
-    frames = make_frames()
-    frames[np.random.default_rng(1).random(frames.shape) < 0.3] = np.nan
-    series = frames_to_series(frames)
-    model = make_model(GaussianLikelihood(prior_sigma=1.0)).fit(series, val_series=series)
-    assert np.isfinite([logged(model, "train_loss"), logged(model, "val_loss")]).all()
-    assert np.isfinite(values(model.predict(n=4, num_samples=2))).all()

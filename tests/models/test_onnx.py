@@ -15,12 +15,10 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
-from darts.utils.likelihood_models import torch as likelihoods
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from darts.utils.onnx import run_onnx_prediction
 
 from darts_mim import MIMModel, frames_to_series
-from darts_mim.models.likelihoods import point_forecast
 
 CHANNELS, HEIGHT, WIDTH = 2, 3, 5
 N_COMPONENTS = CHANNELS * HEIGHT * WIDTH
@@ -299,12 +297,3 @@ def test_a_horizon_of_no_frames_is_refused(fitted: MIMModel) -> None:
     with pytest.raises(ValueError, match="`horizon`"):
         fitted.to_onnx("model.onnx", horizon=0)
     assert not list(Path.cwd().iterdir())
-
-
-@pytest.mark.parametrize("name", ["Gaussian", "LogNormal", "HalfNormal"])
-def test_medians_in_closed_form_are_those_of_torch(name: str) -> None:
-    likelihood = getattr(likelihoods, f"{name}Likelihood")()
-    output = torch.randn(2, 3, 4, likelihood.num_parameters)
-    distribution = likelihood._distr_from_params(likelihood._params_from_output(output))
-    expected = distribution.icdf(torch.tensor(0.5))
-    torch.testing.assert_close(point_forecast(likelihood, output), expected)
