@@ -231,13 +231,16 @@ def _intervals(
     dates = _dates(trips, columns[0]).append(_dates(trips, columns[1]))
     if start is None:
         start = pd.date_range(dates.min().normalize(), dates.min(), freq=freq)[-1]
-    first: Any = pd.Timestamp(start, tz=dates.tz)
+    # wall-clock bounds are meant in the zone of the trips
+    first, last = (
+        each if each.tz is not None else each.tz_localize(dates.tz)
+        for each in (pd.Timestamp(start), dates.max() if end is None else pd.Timestamp(end))
+    )
     if end is not None:
-        last: Any = pd.Timestamp(end, tz=dates.tz)
         return pd.date_range(first, last, freq=freq, inclusive="left")
-    starts = pd.date_range(first, dates.max(), freq=freq)
+    starts = pd.date_range(first, last, freq=freq)
     busy = len(np.unique(starts.searchsorted(dates)))
-    check_span(len(starts), busy, first, dates.max(), "pass `start` and `end`")
+    check_span(len(starts), busy, first, last, "pass `start` and `end`")
     return starts
 
 
