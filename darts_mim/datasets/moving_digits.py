@@ -211,7 +211,7 @@ class MovingDigits(IndexedClips):
 
 def _check_digits(digits: npt.NDArray[Any]) -> None:
     kind = getattr(digits, "dtype", None)
-    if kind != np.uint8 and not np.issubdtype(kind, np.floating):
+    if kind is None or not (kind == np.uint8 or np.issubdtype(kind, np.floating)):
         raise TypeError(
             f"`digits` must be an array of uint8 in 0..255 or of floats in [0, 1], got "
             f"{kind or type(digits).__name__}; convert it with `astype`"

@@ -242,7 +242,7 @@ def _read_days(file: Path, first: str, last: pd.Timestamp) -> pd.DataFrame:
     days = pd.DatetimeIndex(pd.to_datetime(table["date"], format="%d-%m-%Y"))
     named = table[list(_WEATHER_COLUMNS)].rename(columns=lambda name: name.replace(" ", "_"))
     # T is a trace, less than can be measured
-    values = named.replace("T", "0").astype(np.float32).set_index(days)
+    values = named.mask(named == "T", "0").astype(np.float32).set_index(days)
     # no more half hours than the table has days for, whatever its dates are
     is_complete = days.equals(pd.date_range(first, periods=len(days))) and values.notna().all(None)
     if not is_complete or last > days[-1] + _DAY:
