@@ -1,15 +1,13 @@
 """Handwritten digits, the sequences in which they bounce, and clips as training samples."""
 
 import gzip
-import pickle
 import struct
 import tracemalloc
 
 import numpy as np
 import pytest
-from darts.models import NLinearModel
 
-from darts_mim import Grid, series_to_frames
+from darts_mim import Grid
 from darts_mim.datasets import (
     ClipTrainingDataset,
     MovingDigits,
@@ -44,30 +42,12 @@ class TestBouncingTrajectory:
         positions = bouncing_trajectory([0.25, 0.5], [-0.5, -0.25], length=4)
         np.testing.assert_allclose(positions, [[0, 0.25], [0.5, 0], [1, 0.25], [0.5, 0.5]])
 
-    def test_it_never_leaves_the_box_and_keeps_its_speed_between_the_walls(self):
-        rng = np.random.default_rng(0)
-        step = rng.uniform(-0.3, 0.3, size=(40, 2))
-        positions = bouncing_trajectory(rng.random((40, 2)), step, length=50)
-        assert positions.min() >= 0.0
-        assert positions.max() <= 1.0
-        ways = np.abs(np.diff(positions, axis=0))
-        assert (ways <= np.abs(step) + 1e-12).all()
-        arrived = (positions[1:] > 0.0) & (positions[1:] < 1.0)
-        np.testing.assert_allclose(
-            ways[arrived], np.broadcast_to(np.abs(step), ways.shape)[arrived]
-        )
-
     def test_its_steps_grow_or_shrink_between_the_walls_and_behind_them(self):
         # By hand: 0.1 -> 0.3 -> 0.7 -> 1.5, stopped at 1 -> 1 - 1.6, stopped at 0.
         positions = bouncing_trajectory([0.0], [0.1], length=5, growth=2.0)
         np.testing.assert_allclose(positions, [[0.1], [0.3], [0.7], [1.0], [0.0]], atol=1e-12)
         slow = bouncing_trajectory([[0.0], [0.0]], [[0.4], [0.1]], length=3, growth=[[0.5], [1.0]])
         np.testing.assert_allclose(slow[:, :, 0], [[0.4, 0.1], [0.6, 0.2], [0.7, 0.3]])
-
-    def test_it_leaves_its_arguments_alone(self):
-        start, step = np.array([0.5]), np.array([0.6])
-        bouncing_trajectory(start, step, length=3)
-        assert (start, step) == (0.5, 0.6)
 
 
 class TestMovingDigits:
@@ -91,18 +71,15 @@ class TestMovingDigits:
         backwards = [clips[i] for i in (-1, 2, 1, 0)]
         np.testing.assert_array_equal(forwards, backwards[::-1])
 
-    def test_a_pickled_copy_gives_the_same_sequences(self):
-        clips = moving_squares()
-        copy = pickle.loads(pickle.dumps(clips))
-        np.testing.assert_array_equal(copy[5], clips[5])
-
     def test_seeds_and_indices_do_not_meet(self):
         pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (2**32, 0), (2**32, 1)]
         frames = [moving_squares(seed=seed, height=40, width=60)[i].tobytes() for seed, i in pairs]
         assert len(set(frames)) == len(pairs)
 
-    def test_a_longer_sequence_begins_with_the_frames_of_a_shorter_one(self):
-        np.testing.assert_array_equal(moving_squares(length=11)[4][:6], moving_squares()[4])
+    @pytest.mark.parametrize("acceleration", [0.0, 0.2])
+    def test_a_longer_sequence_begins_with_the_frames_of_a_shorter_one(self, acceleration):
+        short, long = (moving_squares(length=n, acceleration=acceleration)[4] for n in (6, 11))
+        np.testing.assert_array_equal(long[:6], short)
 
     def test_digits_stay_whole_inside_the_canvas(self):
         for frames in moving_squares(digits_per_sequence=1, length=40):
@@ -118,13 +95,8 @@ class TestMovingDigits:
             assert abs(np.hypot(*(second - first)) - 10.0) < 1.5
 
     def test_accelerated_digits_begin_alike_and_change_their_speed_at_rates_of_their_own(self):
-        options = {
-            "n_sequences": 9,
-            "digits_per_sequence": 1,
-            "height": 1003,
-            "width": 1004,
-            "speed": 0.02,
-        }
+        options = {"n_sequences": 9, "digits_per_sequence": 1, "speed": 0.02}
+        options |= {"height": 1003, "width": 1004}
         plain = moving_squares(**options)
         accelerated = moving_squares(**options, acceleration=0.3)
         rates = []
@@ -139,10 +111,6 @@ class TestMovingDigits:
             rates.append(rate)
         assert -0.35 < min(rates) < -0.1
         assert 0.1 < max(rates) < 0.35
-
-    def test_a_longer_accelerated_sequence_begins_with_a_shorter_one(self):
-        clips = [moving_squares(length=length, acceleration=0.2) for length in (6, 11)]
-        np.testing.assert_array_equal(clips[1][4][:6], clips[0][4])
 
     def test_a_digit_as_high_as_the_canvas_moves_sideways(self):
         frames = moving_squares(height=3, digits_per_sequence=1, length=15)[0]
@@ -168,13 +136,6 @@ class TestMovingDigits:
             atol=1e-7,
         )
 
-    def test_series_hold_the_frames_and_their_grid(self):
-        clips = moving_squares()
-        series = clips.to_series([4, 2])
-        assert [Grid.from_series(one) for one in series] == [Grid(1, 9, 14)] * 2 == [clips.grid] * 2
-        np.testing.assert_array_equal(series_to_frames(series[0]), clips[4])
-        assert len(clips.to_series()) == 20
-
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -198,11 +159,7 @@ class TestMovingDigits:
         [
             ([[[1]]], TypeError, "`digits` must be an array of uint8 .* got list"),
             (np.ones((1, 2, 2), np.int64), TypeError, "`digits` must be .* got int64"),
-            (
-                np.ones((4, 4)),
-                ValueError,
-                r"`digits` must have shape \(n, height, width\).*\(4, 4\)",
-            ),
+            (np.ones((4, 4)), ValueError, r"`digits` must have shape \(n, height, width\)"),
             (np.ones((0, 4, 4)), ValueError, r"`digits` must have shape .*\(0, 4, 4\)"),
             (np.full((2, 3, 3), 255.0), ValueError, r"must lie in \[0, 1\].*got 255.0 to 255.0"),
             (np.full((2, 3, 3), np.nan), ValueError, r"must lie in \[0, 1\].*got nan"),
@@ -211,11 +168,6 @@ class TestMovingDigits:
     def test_digits_that_are_none_are_refused(self, digits, error, message):
         with pytest.raises(error, match=message):
             MovingDigits(digits, n_sequences=1, seed=0)
-
-    @pytest.mark.parametrize("index", [20, -21])
-    def test_an_index_beyond_the_end_is_refused(self, index):
-        with pytest.raises(IndexError, match=rf"`index` must be in -20..19, got {index}"):
-            moving_squares()[index]
 
 
 class TestBundledDigits:
@@ -226,15 +178,11 @@ class TestBundledDigits:
         assert (len(train), len(test)) == (1415, 382)
         assert not train & test
 
-    @pytest.mark.parametrize("size", [8, 16, 21])
-    def test_images_have_the_size_asked_for_and_use_all_bytes(self, size):
-        images = load_bundled_digits("test", size=size)
-        assert images.shape == (382, size, size)
-        assert images.dtype == np.uint8
-        assert (images.min(), images.max()) == (0, 255)
-
-    def test_enlarging_keeps_the_ink(self):
-        small, large = load_bundled_digits("test"), load_bundled_digits("test", size=16)
+    def test_enlarging_keeps_the_ink_and_uses_all_bytes(self):
+        small, large = load_bundled_digits("test"), load_bundled_digits("test", size=17)
+        assert (large.shape, large.dtype) == ((382, 17, 17), np.uint8)
+        for images in (small, large):
+            assert (images.min(), images.max()) == (0, 255)
         np.testing.assert_allclose(large.mean(axis=(1, 2)), small.mean(axis=(1, 2)), rtol=0.1)
 
     def test_wrong_options_are_refused(self):
@@ -307,30 +255,13 @@ class TestClipTrainingDataset:
         assert len(dataset) == 3
         assert dataset.grid == Grid(2, 3, 4)
         assert (sample.past_target.dtype, sample.future_target.dtype) == (np.float32, np.float32)
-        np.testing.assert_array_equal(
-            sample.past_target, clips[1, :3].reshape(3, 24).astype(np.float32)
-        )
-        np.testing.assert_array_equal(
-            sample.future_target, clips[1, 3:5].reshape(2, 24).astype(np.float32)
-        )
+        past, future = np.split(clips[1, :5].reshape(5, 24).astype(np.float32), [3])
+        np.testing.assert_array_equal(sample.past_target, past)
+        np.testing.assert_array_equal(sample.future_target, future)
 
     def test_a_grid_of_names_can_be_given(self):
         grid = Grid(1, 9, 14, channel_names=["ink"])
         assert ClipTrainingDataset(moving_squares(), 3, 3, grid=grid).grid is grid
-
-    def test_a_darts_model_trains_on_it(self):
-        dataset = ClipTrainingDataset(moving_squares(), input_chunk_length=4, output_chunk_length=2)
-        model = NLinearModel(
-            input_chunk_length=4,
-            output_chunk_length=2,
-            shared_weights=True,
-            n_epochs=1,
-            batch_size=7,
-            pl_trainer_kwargs={"accelerator": "cpu", "enable_progress_bar": False},
-        )
-        model.fit_from_dataset(dataset)
-        (history,) = moving_squares(seed=4).to_series([0])
-        assert model.predict(2, series=history[:4]).shape == (2, 126, 1)
 
     @pytest.mark.parametrize(
         ("clips", "chunks", "error", "message"),
