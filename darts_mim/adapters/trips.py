@@ -131,9 +131,11 @@ def count_trips(
         starts = _intervals(trips, (start_time, end_time), freq, start, end)
     else:
         tables = trips
-        starts = pd.date_range(start, end, freq=freq, inclusive="left")  # type: ignore[call-overload]
+        bounds: Any = {"start": start, "end": end, "freq": freq}  # None is refused by pandas
+        starts = pd.date_range(**bounds, inclusive="left")
     if not len(starts):
         raise ValueError(f"`start` must lie before `end` and all trips, got {start!r} and {end!r}")
+    step: Any = starts.freq
     counts = np.zeros((len(starts), 2, cells.height * cells.width), np.int64)
     total, n_outside = 0, np.zeros(2, int)
     for table in tables:
@@ -144,7 +146,7 @@ def count_trips(
         for channel, (numbers, name) in enumerate(zip(ends, (end_time, start_time), strict=True)):
             dates = _dates(table, name)
             interval = starts.searchsorted(dates, side="right") - 1
-            interval[dates >= starts[-1] + starts.freq] = _OUTSIDE
+            interval[dates >= starts[-1] + step] = _OUTSIDE
             chosen = is_counted & (numbers != _OUTSIDE) & (interval != _OUTSIDE)
             np.add.at(counts, (interval[chosen], channel, numbers[chosen]), 1)
     report = f"{n_outside[1]} of {total} trips begin outside the grid, and {n_outside[0]} end there"
@@ -160,7 +162,7 @@ def count_trips(
         counts.reshape(len(starts), 2, cells.height, cells.width),
         channel_names=channel_names,
         times=wall_clock(starts),
-        freq=starts.freq,
+        freq=step,
         coordinates=cells.coordinates,
         mask=cells.mask,
         attributes=with_time_zone(kept, time_zone(starts)),
@@ -228,7 +230,7 @@ def _intervals(
     trips: pd.DataFrame, columns: tuple[str, str], freq: Any, start: Any, end: Any
 ) -> pd.DatetimeIndex:
     """Return the starts of the intervals, around all trips by default."""
-    dates = _dates(trips, columns[0]).append(_dates(trips, columns[1]))
+    dates: Any = _dates(trips, columns[0]).append(_dates(trips, columns[1]))
     if start is None:
         start = pd.date_range(dates.min().normalize(), dates.min(), freq=freq)[-1]
     # wall-clock bounds are meant in the zone of the trips

@@ -75,7 +75,7 @@ def load_mnist_digits(
     FileNotFoundError
         If the folder, or the file of this split in it, does not exist.
     ImportError
-        If a file is to be fetched and pooch is missing: ``pip install 'darts-mim[datasets]'``.
+        If a file is to be fetched and pooch is missing, which the extra ``datasets`` installs.
     ValueError
         If `split` is unknown, or the file is damaged or not MNIST's.
 

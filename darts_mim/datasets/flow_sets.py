@@ -75,11 +75,12 @@ class FlowData(NamedTuple):
         values = [one.values(copy=False) for one in self.train]
         ends = np.array([min(map(np.nanmin, values)), max(map(np.nanmax, values))])
         grid = grid_of(self.train[0])
-        extremes = frames_to_series(
+        extremes: Any = frames_to_series(
             np.broadcast_to(ends.reshape(2, 1, 1, 1), (2, *grid.shape)),
             channel_names=grid.channel_names,
         )
-        scaler = GridScaler(MinMaxScaler(feature_range), global_fit=True).fit([extremes])
+        scaler = GridScaler(MinMaxScaler(feature_range), global_fit=True)
+        scaler.fit([extremes])
         train: Any = scaler.transform(self.train)  # lists, as what they are given
         test: Any = scaler.transform(self.test)
         return FlowData(train, test, self.covariates), scaler

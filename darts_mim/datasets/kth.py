@@ -80,7 +80,7 @@ def load_kth(
     FileNotFoundError
         If the folder or a clip is missing; nothing is fetched, as no checksums are published.
     ImportError
-        If PyAV is missing: ``pip install 'darts-mim[datasets]'``, or ``[video]`` alone.
+        If PyAV is missing, which the extra ``datasets`` or ``video`` installs.
     ValueError
         If `size` is not valid, a clip is damaged or shorter than its ranges, or as `kth_ranges`
         does.

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from darts_mim.checks import checked_integer
 from darts_mim.datasets.files import chosen
@@ -177,7 +177,8 @@ def kth_windows(
     """
     checked_integer("length", length)
     ranges = kth_ranges(split, actions=actions, people=people)
-    steps = stride if isinstance(stride, Mapping) else dict.fromkeys(ACTIONS, stride)
+    one_for_all: Mapping[str, Any] = dict.fromkeys(ACTIONS, stride)
+    steps = stride if isinstance(stride, Mapping) else one_for_all
     return [
         KTHWindow(each.clip, each.first + start)
         for each in ranges

@@ -103,7 +103,7 @@ def load_moving_mnist(
     FileNotFoundError
         If there is no file, and `download` is off.
     ImportError
-        If pooch is needed and missing: ``pip install 'darts-mim[datasets]'``.
+        If pooch is needed and missing, which the extra ``datasets`` installs.
     ValueError
         If the file is another, damaged or cut off.
 

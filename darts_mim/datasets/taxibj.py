@@ -111,7 +111,7 @@ def load_taxibj(
     FileNotFoundError
         If a file is missing; none is fetched.
     ImportError
-        If h5py is missing: ``pip install 'darts-mim[datasets]'``, or ``[flow]`` alone.
+        If h5py is missing, which the extra ``datasets`` or ``flow`` installs.
     TypeError
         If a file holds no numbers, or its dates are no text.
     ValueError

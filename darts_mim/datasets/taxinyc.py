@@ -99,7 +99,7 @@ def load_taxinyc(
     FileNotFoundError
         If a file is missing; none is fetched.
     ImportError
-        If h5py is missing: ``pip install 'darts-mim[datasets]'``, or ``[flow]`` alone.
+        If h5py is missing, which the extra ``datasets`` or ``flow`` installs.
     TypeError
         If a file holds no numbers, or its dates are no text.
     ValueError
@@ -142,6 +142,7 @@ def load_taxinyc(
         sort=True,
         duplicates="sum",
     )
+    times: Any  # dates
     frames, times = to_flow(stretches)
     begins = frames[:, 0].any(axis=(1, 2))
     logger.info("Dropped %d frames in which no trip begins.", (~begins).sum())
@@ -228,7 +229,8 @@ def load_nyc_flow(
             start=start,
             freq="30min",
         )
-        start = parts[-1].end_time() + _STEP
+        last: Any = parts[-1].end_time()
+        start = last + _STEP
     columns = None
     if covariates:
         columns = _read_days(folder / "external_knowledge.csv", known.start, start - _STEP)

@@ -152,7 +152,7 @@ def slot_times(
 
 def _read_slots(
     files: Sequence[Path], key: str, axis: int, freq: Frequency, first_slot: FirstSlot | None
-) -> tuple[NDArray[Any], pd.DatetimeIndex]:
+) -> tuple[NDArray[Any], Any]:
     if first_slot not in (0, 1):
         raise ValueError(
             f"`first_slot` must be 0 or 1 for HDF5 files, got {first_slot!r}; pass 1 if the slots "

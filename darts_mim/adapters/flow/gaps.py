@@ -112,10 +112,11 @@ def find_runs(times: pd.Index[Any], freq: Any, gaps: Gaps, max_gap: int | None) 
         )
     missing = np.diff(positions) - 1
     if gaps == "raise" and missing.any():
+        first = times[int(np.argmax(missing > 0))]
         raise ValueError(
             f"`times` must have no gap at `freq={spelt!r}`, got {(missing > 0).sum()}, the first "
-            f"after {times[np.argmax(missing > 0)]}; pass gaps='split' for a list of series, or "
-            "'nan', 'zero', 'previous' or 'linear' to fill them"
+            f"after {first}; pass gaps='split' for a list of series, or 'nan', 'zero', 'previous' "
+            "or 'linear' to fill them"
         )
     limit = 0 if gaps == "split" else np.inf if max_gap is None else max_gap
     runs = []
@@ -169,11 +170,9 @@ def wall_clock(times: Any) -> Any:
 
 def _step_of(times: pd.Index[Any], freq: Any) -> Any:
     """Return the step of times that may have gaps, an offset or an integer."""
-    has_dates = isinstance(times, pd.DatetimeIndex)
-    if freq is None:
-        freq = getattr(times, "freq", None) or (
-            pd.infer_freq(times) if has_dates and len(times) > 2 else None
-        )
+    freq = freq or getattr(times, "freq", None)
+    if freq is None and len(times) > 2 and isinstance(times, pd.DatetimeIndex):
+        freq = pd.infer_freq(times)
     if freq is None:
         steps = pd.Series(times[1:] - times[:-1])
         counts = steps.value_counts()
@@ -184,7 +183,7 @@ def _step_of(times: pd.Index[Any], freq: Any) -> Any:
             )
         freq = steps.min()
     index = make_time_index(1, freq=freq)
-    if isinstance(index, pd.DatetimeIndex) != has_dates:
+    if isinstance(index, pd.DatetimeIndex) != isinstance(times, pd.DatetimeIndex):
         raise TypeError(f"`freq` must be of the kind of `times`, got {freq!r} for {times.dtype}")
     return index.freq if isinstance(index, pd.DatetimeIndex) else index.step
 

@@ -231,7 +231,8 @@ def _in_order(series: TimeSeries | Sequence[TimeSeries]) -> list[TimeSeries]:
     if not parts:
         raise ValueError("`series` must hold at least one series, got none")
     for early, late in pairwise(parts):
-        if late.start_time() <= early.end_time():
+        start: Any = late.start_time()  # a date or a number, which pandas' stubs keep apart
+        if start <= early.end_time():
             raise ValueError(
                 f"`series` must not overlap, got {time_span(early)} and {time_span(late)}; cut one "
                 "of them, or convert them one by one"
