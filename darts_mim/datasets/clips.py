@@ -150,7 +150,7 @@ class ClipTrainingDataset(TorchTrainingDataset):
         super().__init__()
         self.input_chunk_length = checked_integer("input_chunk_length", input_chunk_length)
         self.output_chunk_length = checked_integer("output_chunk_length", output_chunk_length)
-        self.output_chunk_shift = _checked_shift(output_chunk_shift)
+        self.output_chunk_shift = checked_integer("output_chunk_shift", output_chunk_shift, least=0)
         if len(clips) == 0:
             raise ValueError("`clips` must hold at least one clip, got none; pass more clips")
         self.clips = clips
@@ -177,14 +177,14 @@ class ClipTrainingDataset(TorchTrainingDataset):
     def _check_clip(self, clip: npt.NDArray[Any], index: int) -> None:
         if not np.issubdtype(clip.dtype, np.floating):
             raise TypeError(
-                f"`clips` must be of floats, got {clip.dtype} in clip {index}; convert and scale "
-                f"it first, bytes for instance by `clip / np.float32(255)`"
+                f"`clips` must be floats, got {clip.dtype} in clip {index}; scale bytes with "
+                "`clip / np.float32(255)`"
             )
-        frame_shape = (self.grid.channels, self.grid.height, self.grid.width)
-        if clip.shape[1:] != frame_shape:
+        if clip.shape[1:] != self.grid.shape or len(clip) < self._n_frames:
             raise ValueError(
-                f"`clips` must all be of shape (T, {', '.join(map(str, frame_shape))}), got "
-                f"{clip.shape} in clip {index}; bring them to one layout (T, C, H, W) and one size"
+                f"`clips` must have shape (T, C, H, W) with (C, H, W) = {self.grid.shape} and T at "
+                f"least {self._n_frames}, the sum of chunks and shift, got {clip.shape} in clip "
+                f"{index}; bring clips to one layout and size, or use shorter chunks"
             )
         # in the type that training takes, in which larger numbers are infinite
         with np.errstate(over="ignore"):
@@ -193,13 +193,6 @@ class ClipTrainingDataset(TorchTrainingDataset):
             raise ValueError(
                 f"`clips` must be finite, got NaN or infinity in clip {index}; fill the gaps "
                 "first, or leave the clip out"
-            )
-        if len(clip) < self._n_frames:
-            shift = " + output_chunk_shift" if self.output_chunk_shift else ""
-            raise ValueError(
-                f"`clips` must have at least input_chunk_length{shift} + output_chunk_length = "
-                f"{self._n_frames} frames, got {len(clip)} in clip {index}; leave it out or use "
-                "shorter chunks"
             )
 
 
@@ -211,8 +204,3 @@ def _grid_of(clip: npt.NDArray[Any]) -> Grid:
         )
     _, channels, height, width = clip.shape
     return Grid(channels=channels, height=height, width=width)
-
-
-def _checked_shift(shift: int) -> int:
-    """Return a number of frames, an integer of at least 0."""
-    return checked_integer("output_chunk_shift", shift) if shift != 0 else 0

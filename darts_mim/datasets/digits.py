@@ -5,40 +5,39 @@ no image.
 """
 
 import gzip
+import math
 import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from skimage.transform import resize
 from sklearn.datasets import load_digits
 
-from darts_mim.datasets.downloads import RemoteFile, find_file
+from darts_mim.checks import checked_integer
+from darts_mim.datasets.files import chosen, fetch_file, find_file
 
 Split: TypeAlias = Literal["train", "test"]
 Images: TypeAlias = npt.NDArray[np.uint8]
 
-_MNIST_FILES: dict[Split, tuple[str, int]] = {
-    "train": ("train-images-idx3-ubyte", 60_000),
-    "test": ("t10k-images-idx3-ubyte", 10_000),
-}
-# The address and the checksums are those of torchvision.datasets.MNIST.
-_MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist"
-_MNIST_CHECKSUMS: dict[Split, str] = {
-    "train": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "test": "md5:9fb629c4189551a2d022fa330f9573f3",
-}
-_MNIST_SIZE = 28
-_GZIP_MAGIC = b"\x1f\x8b"
-_IDX_IMAGES_MAGIC = b"\x00\x00\x08\x03"  # two zero bytes, type "unsigned byte", three dimensions
-_IDX_HEADER_SIZE = 16
 
-_BUNDLED_SIZE = 8
-_BUNDLED_WHITE = 16.0
-_BUNDLED_SPLIT = 1415  # between two blocks of digits, each of which begins by counting from 0 to 9
+# The address and the checksums are those of torchvision.datasets.MNIST.
+_MNIST_URL: Final = "https://ossci-datasets.s3.amazonaws.com/mnist"
+_MNIST: Final = {
+    "train": ("train-images-idx3-ubyte", 60_000, "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+    "test": ("t10k-images-idx3-ubyte", 10_000, "md5:9fb629c4189551a2d022fa330f9573f3"),
+}
+_MNIST_SIZE: Final = 28
+_IDX_IMAGES: Final = b"\x00\x00\x08\x03"  # two zero bytes, type "unsigned byte", three dimensions
+
+_BUNDLED_SIZE: Final = 8
+_BUNDLED_WHITE: Final = 16.0
+_BUNDLED_SPLIT: Final = (
+    1415  # between two blocks of digits, each of which begins by counting from 0 to 9
+)
 
 
 def load_mnist_digits(
@@ -76,7 +75,7 @@ def load_mnist_digits(
     FileNotFoundError
         If the folder, or the file of this split in it, does not exist.
     ImportError
-        If a file is to be fetched and pooch is missing: ``pip install 'darts-mim[datasets]'``.
+        If a file is to be fetched and pooch is missing, which the extra ``datasets`` installs.
     ValueError
         If `split` is unknown, or the file is damaged or not MNIST's.
 
@@ -91,22 +90,14 @@ def load_mnist_digits(
     >>> digits.shape  # doctest: +SKIP
     (10000, 28, 28)
     """
-    _check_split(split)
-    name, count = _MNIST_FILES[split]
-    packed = RemoteFile(f"{name}.gz", _MNIST_CHECKSUMS[split], _MNIST_URL)
-    # the packed file is read if it is there, and then it is also the one to check
-    if download and (Path(path, packed.name).is_file() or not Path(path, name).is_file()):
-        find_file(packed, path, download=True, base_url=base_url)
-    file = _find_mnist_file(Path(path), name)
-    images = _read_idx_images(file)
-    expected = (count, _MNIST_SIZE, _MNIST_SIZE)
-    if images.shape != expected:
-        raise ValueError(
-            f"`path`: {file} must hold images of shape {expected} for split={split!r}, got "
-            f"{images.shape}; put MNIST's own file there, or pass other images to `MovingDigits` "
-            f"as an array"
-        )
-    return images
+    chosen("split", split, list(_MNIST))
+    name, count, checksum = _MNIST[split]
+    packed, plain = Path(path, f"{name}.gz"), Path(path, name)
+    if download and (packed.is_file() or not plain.is_file()):
+        fetch_file(packed, checksum, base_url or _MNIST_URL)
+    remedy = f"pass download=True, or put MNIST's {packed.name} there"
+    file = plain if plain.is_file() and not packed.is_file() else find_file(packed, remedy)
+    return _read_idx(file, (count, _MNIST_SIZE, _MNIST_SIZE))
 
 
 def load_bundled_digits(split: Split = "train", *, size: int = _BUNDLED_SIZE) -> Images:
@@ -145,12 +136,8 @@ def load_bundled_digits(split: Split = "train", *, size: int = _BUNDLED_SIZE) ->
     >>> digits.shape, digits.dtype, digits.min(), digits.max()
     ((382, 16, 16), dtype('uint8'), np.uint8(0), np.uint8(255))
     """
-    _check_split(split)
-    if size < _BUNDLED_SIZE:
-        raise ValueError(
-            f"`size` must be at least {_BUNDLED_SIZE}, the size of the images themselves, got "
-            f"{size}; use {_BUNDLED_SIZE} for the images as they are or more to enlarge them"
-        )
+    chosen("split", split, list(_MNIST))
+    checked_integer("size", size, least=_BUNDLED_SIZE)
     part = slice(None, _BUNDLED_SPLIT) if split == "train" else slice(_BUNDLED_SPLIT, None)
     images = load_digits().images[part] / _BUNDLED_WHITE
     if size != _BUNDLED_SIZE:
@@ -159,53 +146,19 @@ def load_bundled_digits(split: Split = "train", *, size: int = _BUNDLED_SIZE) ->
     return digits
 
 
-def _check_split(split: str) -> None:
-    if split not in _MNIST_FILES:
-        raise ValueError(
-            f'`split` must be "train" or "test", got {split!r}; set aside validation digits '
-            f'by slicing the array of split="train"'
-        )
-
-
-def _find_mnist_file(folder: Path, name: str) -> Path:
-    """Return the packed file, or the unpacked one where there is no other."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"`path`: the folder {folder.absolute()} does not exist; expected the folder that "
-            f"holds MNIST's files, such as {name}.gz; correct the path, put them there, or pass "
-            f"download=True"
-        )
-    for candidate in (folder / f"{name}.gz", folder / name):
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(
-        f"`path`: {folder.absolute()} has neither {name}.gz nor {name}; pass download=True to "
-        f"fetch it, put MNIST's files there under these names, or correct the path"
-    )
-
-
-def _read_idx_images(file: Path) -> Images:
+def _read_idx(file: Path, shape: tuple[int, int, int]) -> Images:
     """Read an IDX file of images: magic number, three big-endian sizes, then the bytes."""
-    content = file.read_bytes()
-    if content.startswith(_GZIP_MAGIC):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(
-                f"`path`: {file} is not a whole gzip file ({error}); download it again"
-            ) from error
-    if not content.startswith(_IDX_IMAGES_MAGIC) or len(content) < _IDX_HEADER_SIZE:
+    header = _IDX_IMAGES + struct.pack(">3I", *shape)
+    size = len(header) + math.prod(shape)
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+            content = opened.read(size + 1)  # no more, whatever the file unpacks to
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{file} must be a whole gzip file ({error}); get it again") from error
+    if len(content) != size or not content.startswith(header):
         raise ValueError(
-            f"`path`: {file} must begin with the {_IDX_HEADER_SIZE} bytes of an IDX file of "
-            f"images, {_IDX_IMAGES_MAGIC.hex(' ')} first, got {len(content)} bytes that begin with "
-            f"{content[:4].hex(' ') or 'nothing'}; check that it is an image file of MNIST, not a "
-            f"label file or a web page"
+            f"{file} must be MNIST's file of {shape[0]} images, {size} bytes that begin with "
+            f"{header.hex(' ')}, got {len(content)} that begin with {content[:16].hex(' ')}; pass "
+            "other images to `MovingDigits` as an array"
         )
-    count, height, width = struct.unpack_from(">3I", content, offset=len(_IDX_IMAGES_MAGIC))
-    body = memoryview(content)[_IDX_HEADER_SIZE:]
-    if len(body) != count * height * width:
-        raise ValueError(
-            f"`path`: {file} announces {count} images of {height}x{width} bytes and must hold "
-            f"{count * height * width} bytes of them, got {len(body)}; download it again"
-        )
-    return np.frombuffer(body, np.uint8).reshape(count, height, width)
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)

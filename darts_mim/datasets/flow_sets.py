@@ -1,18 +1,26 @@
-"""What the data sets of traffic flow are: series for training and testing, and covariates."""
+"""Data sets of traffic flow: series for training and testing, and covariates.
+
+Letters for shapes: T time, C channels, H height (rows), W width (columns).
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import MinMaxScaler
 
-from darts_mim.checks import checked_integer, counted
+from darts_mim.adapters.flow import read_flow
+from darts_mim.adapters.flow.gaps import check_span
+from darts_mim.checks import checked_integer
+from darts_mim.datasets.files import find_file
+from darts_mim.grid import grid_of
+from darts_mim.series import frames_to_series
 from darts_mim.transforms import GridScaler
 
 logger = logging.getLogger(__name__)
@@ -64,8 +72,16 @@ class FlowData(NamedTuple):
         >>> [float(part[0].values().max()) for part in (data.train, data.test)]
         [1.0, 3.0]
         """
-        scaler = GridScaler(_JointMinMax(feature_range), global_fit=True)
-        train: Any = scaler.fit_transform(self.train)  # lists, as what they are given
+        values = [one.values(copy=False) for one in self.train]
+        ends = np.array([min(map(np.nanmin, values)), max(map(np.nanmax, values))])
+        grid = grid_of(self.train[0])
+        extremes: Any = frames_to_series(
+            np.broadcast_to(ends.reshape(2, 1, 1, 1), (2, *grid.shape)),
+            channel_names=grid.channel_names,
+        )
+        scaler = GridScaler(MinMaxScaler(feature_range), global_fit=True)
+        scaler.fit([extremes])
+        train: Any = scaler.transform(self.train)  # lists, as what they are given
         test: Any = scaler.transform(self.test)
         return FlowData(train, test, self.covariates), scaler
 
@@ -114,34 +130,30 @@ class FlowData(NamedTuple):
         ]
 
 
-class _JointMinMax(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
-    """Bring all columns to a range by one minimum and one maximum."""
+def read_stretches(
+    files: Sequence[Path], shape: tuple[int, int], units: str, **options: Any
+) -> list[TimeSeries]:
+    """Read files into series without gaps.
 
-    def __init__(self, feature_range: tuple[float, float]) -> None:
-        self.feature_range = feature_range
-        low, high = feature_range
-        if not low < high:
-            raise ValueError(f"`feature_range` must rise, got {feature_range}; pass (0, 1)")
-
-    def fit(self, rows: NDArray[Any], y: None = None) -> _JointMinMax:
-        self.least_, self.largest_ = np.inf, -np.inf
-        return self.partial_fit(rows)
-
-    def partial_fit(self, rows: NDArray[Any], y: None = None) -> _JointMinMax:
-        self.least_ = min(self.least_, float(np.nanmin(rows)))
-        self.largest_ = max(self.largest_, float(np.nanmax(rows)))
-        return self
-
-    def transform(self, rows: NDArray[Any]) -> NDArray[Any]:
-        low, high = self.feature_range
-        return (rows - self.least_) / self._span() * (high - low) + low
-
-    def inverse_transform(self, rows: NDArray[Any]) -> NDArray[Any]:
-        low, high = self.feature_range
-        return (rows - low) / (high - low) * self._span() + self.least_
-
-    def _span(self) -> float:
-        return (self.largest_ - self.least_) or 1.0  # all alike: they become the least
+    Parameters
+    ----------
+    files
+        HDF5 files in TaxiBJ's layout, or NumPy's.
+    shape
+        Height and width.
+    units
+        Unit of the flows.
+    **options
+        Arguments of `read_flow`.
+    """
+    units_of = {name: {"units": units} for name in ("inflow", "outflow")}
+    series: Any = read_flow(files, gaps="split", attributes=units_of, **options)
+    if (got := grid_of(series[0]).shape) != (2, *shape):
+        raise ValueError(
+            f"`root` must hold files of in- and outflow on {shape[0]} x {shape[1]} cells, got "
+            f"frames of shape {got} from {list(map(str, files))}"
+        )
+    return series  # type: ignore[no-any-return]
 
 
 def split_last_days(
@@ -151,26 +163,44 @@ def split_last_days(
     checked_integer("test_days", days)
     last: Any = max(one.end_time() for one in series)  # a date: pandas' stubs cannot tell
     cut = last.normalize() - pd.Timedelta(days=days - 1)
-    train: list[TimeSeries] = []
-    test: list[TimeSeries] = []
-    for one in series:
-        before = int((one.time_index < cut).sum())
-        for part, goal in ((one[:before], train), (one[before:], test)):
-            if 0 < len(part) < min_length:
-                logger.warning(
-                    "Dropped %s from %s on, cut off at the start of the test at %s: fewer than "
-                    "min_length=%d.",
-                    counted(len(part), "frame"),
-                    part.start_time(),
-                    cut,
-                    min_length,
-                )
-            elif len(part):
-                goal.append(part)
-    for name, parts in (("training", train), ("test", test)):
-        if not parts:
-            raise ValueError(
-                f"`test_days={days}` leaves no {name} series, as frames go from "
-                f"{series[0].start_time()} to {series[-1].end_time()}; pass another number of days"
-            )
+    before = [one[: int((one.time_index < cut).sum())] for one in series]
+    after = [one[int((one.time_index < cut).sum()) :] for one in series]
+    train, test = ([one for one in part if len(one) >= min_length] for part in (before, after))
+    short = [one for one in (*before, *after) if 0 < len(one) < min_length]
+    if short:
+        logger.warning("Dropped %d stretches cut at %s: too short.", len(short), cut)
+    if not train or not test:
+        raise ValueError(
+            f"`test_days={days}` leaves nothing to train on or to test, as frames go from "
+            f"{series[0].start_time()} to {last}; pass another number of days"
+        )
     return train, test
+
+
+def timeline(series: Sequence[TimeSeries]) -> pd.DatetimeIndex:
+    """Return the times from the first frame to the end of the day after the last."""
+    step: Any = series[0].freq  # dates, which pandas' stubs cannot tell from numbers
+    first: Any = series[0].start_time()
+    last: Any = series[-1].end_time()
+    length = int((last - first) / pd.Timedelta(step))
+    check_span(length, sum(map(len, series)), first, last, "pass fewer `years`")
+    return pd.date_range(first, last.normalize() + pd.Timedelta(days=2) - step, freq=step)
+
+
+def read_holidays(file: Path, times: pd.DatetimeIndex) -> pd.Series[Any]:
+    """Read a list of days, a line YYYYMMDD for each; return 1 for times on them, 0 for others."""
+    find_file(file, "put it there, or pass holidays=False")
+    listed = pd.read_csv(file, header=None, comment="#", dtype=str)[0].str.strip()
+    days = pd.to_datetime(listed, format="%Y%m%d", errors="coerce")
+    if days.isna().any():
+        raise ValueError(f"{file} must hold days YYYYMMDD, got {listed[days.isna()].iloc[0]!r}")
+    return pd.Series(times.normalize().isin(days).astype(np.float32), times, name="holiday")
+
+
+def to_covariates(*columns: pd.Series[Any] | pd.DataFrame | None) -> TimeSeries | None:
+    """Join columns of one timeline to a series of float32; None if there is no column."""
+    parts: list[Any] = [each for each in columns if each is not None]
+    if not parts:
+        return None
+    table = pd.concat(parts, axis=1).astype(np.float32)
+    return TimeSeries.from_dataframe(table, freq=parts[0].index.freq)

@@ -9,10 +9,10 @@ import csv
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from darts_mim.checks import checked_integer
-from darts_mim.datasets.choices import checked_choices
+from darts_mim.datasets.files import chosen
 from darts_mim.datasets.windows import window_starts
 
 KTHSplit: TypeAlias = Literal["train", "test", "all"]
@@ -117,7 +117,9 @@ def kth_ranges(
     >>> len(ranges), ranges[0], ranges[0].length
     (16, KTHRange(clip='person25_walking_d1', first=1, last=100), 100)
     """
-    wanted_actions, wanted_people = _checked_actions(actions), _checked_people(people, split)
+    chosen("split", split, list(PEOPLE))
+    wanted_actions = chosen("actions", actions, ACTIONS)
+    wanted_people = chosen("people", people, PEOPLE[split])
     return [
         each
         for each in _manifest()
@@ -154,10 +156,10 @@ def kth_windows(
 
     Raises
     ------
-    TypeError
-        If `length` or a stride is no integer.
+    KeyError
+        If an action has no stride.
     ValueError
-        If one of them is below 1, an action has no stride, or as `kth_ranges` does.
+        If `length` or a stride is below 1, or as `kth_ranges` does.
 
     Notes
     -----
@@ -175,11 +177,14 @@ def kth_windows(
     """
     checked_integer("length", length)
     ranges = kth_ranges(split, actions=actions, people=people)
-    steps = _checked_strides(stride, {each.action for each in ranges})
+    one_for_all: Mapping[str, Any] = dict.fromkeys(ACTIONS, stride)
+    steps = stride if isinstance(stride, Mapping) else one_for_all
     return [
         KTHWindow(each.clip, each.first + start)
         for each in ranges
-        for start in window_starts(each.length, length, steps[each.action])
+        for start in window_starts(
+            each.length, length, checked_integer("stride", steps[each.action])
+        )
     ]
 
 
@@ -188,29 +193,3 @@ def _manifest() -> tuple[KTHRange, ...]:
     text = (files("darts_mim.datasets") / "kth_ranges.csv").read_text(encoding="ascii")
     rows = csv.DictReader(text.splitlines())
     return tuple(KTHRange(row["clip"], int(row["first"]), int(row["last"])) for row in rows)
-
-
-def _checked_actions(actions: str | Iterable[str] | None) -> set[str]:
-    return set(checked_choices("actions", ACTIONS if actions is None else actions, ACTIONS))
-
-
-def _checked_people(people: int | Iterable[int] | None, split: str) -> set[int]:
-    if split not in PEOPLE:
-        raise ValueError(f'`split` must be "train", "test" or "all", got {split!r}')
-    allowed = next(PEOPLE[each] for each in PEOPLE if each == split)
-    return set(
-        checked_choices(
-            "people",
-            allowed if people is None else people,
-            allowed,
-            listing=f"{allowed[0]} to {allowed[-1]} in split={split!r}",
-            otherwise='pass split="all" for any of 1 to 25',
-        )
-    )
-
-
-def _checked_strides(stride: int | Mapping[str, int], actions: set[str]) -> Mapping[str, int]:
-    steps = stride if isinstance(stride, Mapping) else dict.fromkeys(actions, stride)
-    if lacking := sorted(actions - set(steps)):
-        raise ValueError(f"`stride` must have a number for each action, got none for {lacking}")
-    return {action: checked_integer(f"stride[{action!r}]", steps[action]) for action in actions}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darts_mim.checks import checked_integer, checked_number
 from darts_mim.datasets.clips import IndexedClips
 from darts_mim.grid import Grid
 
@@ -44,11 +45,6 @@ def bouncing_trajectory(
     numpy.ndarray
         Positions of shape (T, *start.shape), in [0, 1].
 
-    Raises
-    ------
-    ValueError
-        If `length` is below 1.
-
     Examples
     --------
     >>> bouncing_trajectory([0.5], [0.25], length=5).ravel()
@@ -56,8 +52,6 @@ def bouncing_trajectory(
     >>> bouncing_trajectory([0.0], [0.0625], length=4, growth=2.0).ravel()
     array([0.0625, 0.1875, 0.4375, 0.9375])
     """
-    if length < 1:
-        raise ValueError(f"`length` must be at least 1 frame, got {length}; use a positive number")
     position = np.array(start, dtype=np.float64)
     velocity, factor = np.array(step, dtype=np.float64), np.asarray(growth, dtype=np.float64)
     positions = np.empty((length, *position.shape))
@@ -158,7 +152,17 @@ class MovingDigits(IndexedClips):
 
     def __post_init__(self) -> None:
         _check_digits(self.digits)
-        _check_options(self)
+        n, digit_height, digit_width = self.digits.shape
+        least = {"n_sequences": 1, "seed": 0, "length": 1, "digits_per_sequence": 1}
+        for name, bound in (least | {"height": digit_height, "width": digit_width}).items():
+            checked_integer(name, getattr(self, name), least=bound)
+        if self.digits_per_sequence > n:
+            raise ValueError(
+                f"`digits_per_sequence` must be at most the number of `digits`, {n}, got "
+                f"{self.digits_per_sequence}"
+            )
+        for name in ("speed", "acceleration"):
+            checked_number(name, getattr(self, name), 0.0, 1.0)
 
     @property
     def grid(self) -> Grid:
@@ -206,50 +210,18 @@ class MovingDigits(IndexedClips):
 
 
 def _check_digits(digits: npt.NDArray[Any]) -> None:
-    if not isinstance(digits, np.ndarray) or not (
-        digits.dtype == np.uint8 or np.issubdtype(digits.dtype, np.floating)
-    ):
-        got = getattr(digits, "dtype", type(digits).__name__)
+    kind = getattr(digits, "dtype", None)
+    if kind is None or not (kind == np.uint8 or np.issubdtype(kind, np.floating)):
         raise TypeError(
-            f"`digits` must be an array of uint8 in 0..255 or of floats in [0, 1], got {got}; "
-            f"convert it with `astype`"
+            f"`digits` must be an array of uint8 in 0..255 or of floats in [0, 1], got "
+            f"{kind or type(digits).__name__}; convert it with `astype`"
         )
     if digits.ndim != 3 or 0 in digits.shape:
         raise ValueError(
-            f"`digits` must have shape (n, height, width) with nothing empty, got {digits.shape}; "
-            f"reshape it, for instance with `digits.reshape(-1, 28, 28)`"
+            f"`digits` must have shape (n, height, width), none of them 0, got {digits.shape}"
         )
-    if digits.dtype != np.uint8 and not (digits.min() >= 0.0 and digits.max() <= 1.0):
+    if kind != np.uint8 and not (digits.min() >= 0.0 and digits.max() <= 1.0):
         raise ValueError(
             f"`digits` of floats must lie in [0, 1] and have no NaN, got {digits.min()} to "
             f"{digits.max()}; divide by the largest possible value"
-        )
-
-
-def _check_options(clips: MovingDigits) -> None:
-    n, digit_height, digit_width = clips.digits.shape
-    lower_bounds = {"n_sequences": 1, "seed": 0, "length": 1, "digits_per_sequence": 1}
-    for name, bound in lower_bounds.items():
-        if (value := getattr(clips, name)) < bound:
-            raise ValueError(f"`{name}` must be at least {bound}, got {value}; use a larger number")
-    for name, digit_size in {"height": digit_height, "width": digit_width}.items():
-        if (value := getattr(clips, name)) < digit_size:
-            raise ValueError(
-                f"`{name}` must be at least the {digit_size} pixels of a digit, got {value}; use a "
-                f"larger canvas or smaller digits"
-            )
-    if clips.digits_per_sequence > n:
-        raise ValueError(
-            f"`digits_per_sequence` must be at most the number of `digits`, {n}, got "
-            f"{clips.digits_per_sequence}; pass more digits or ask for fewer"
-        )
-    if not 0.0 <= clips.speed <= 1.0:
-        raise ValueError(
-            f"`speed` must be in [0, 1], a fraction of the free span per frame, got {clips.speed}; "
-            f"the benchmark's is 0.1"
-        )
-    if not 0.0 <= clips.acceleration <= 1.0:
-        raise ValueError(
-            f"`acceleration` must be in [0, 1], a rate per frame, got {clips.acceleration}; with "
-            f"0.05 speeds change up to 2.6 times over 20 frames"
         )

@@ -9,16 +9,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from darts_mim._optional import import_optional
 from darts_mim.datasets.clips import IndexedClips
-from darts_mim.datasets.downloads import RemoteFile, cache_folder, find_file
+from darts_mim.datasets.files import fetch_file, find_file
 from darts_mim.grid import Grid
 
 # The address and the checksum are those of torchvision.datasets.MovingMNIST.
-FILE: Final = RemoteFile(
-    "mnist_test_seq.npy",
-    "md5:be083ec986bfe91a449d63653c411eb2",
-    "http://www.cs.toronto.edu/~nitish/unsupervised_video",
-)
+_NAME: Final = "mnist_test_seq.npy"
+_CHECKSUM: Final = "md5:be083ec986bfe91a449d63653c411eb2"
+_URL: Final = "http://www.cs.toronto.edu/~nitish/unsupervised_video"
 _SHAPE: Final = (20, 10_000, 64, 64)
 _BYTE_MAX: Final = 255
 
@@ -36,10 +35,8 @@ class MovingMNIST(IndexedClips):
 
     Raises
     ------
-    TypeError
-        If `frames` are no bytes.
     ValueError
-        If `frames` do not have four axes, or one of them is empty.
+        If `frames` are not bytes with four axes, none of them empty.
 
     See Also
     --------
@@ -55,14 +52,10 @@ class MovingMNIST(IndexedClips):
     """
 
     def __init__(self, frames: npt.NDArray[np.uint8]) -> None:
-        if frames.dtype != np.uint8:
-            raise TypeError(
-                f"`frames` must be bytes (uint8), got {frames.dtype}; pass the array of the file"
-            )
-        if frames.ndim != 4 or 0 in frames.shape:
+        if frames.dtype != np.uint8 or frames.ndim != 4 or 0 in frames.shape:
             raise ValueError(
-                f"`frames` must have shape (T, n, H, W), none of them 0, got {frames.shape}; pass "
-                "the array of the file"
+                "`frames` must be bytes (uint8) of shape (T, n, H, W), none of them 0, got "
+                f"{frames.dtype} of shape {frames.shape}; pass the array of the file"
             )
         self.frames = frames
 
@@ -110,9 +103,9 @@ def load_moving_mnist(
     FileNotFoundError
         If there is no file, and `download` is off.
     ImportError
-        If pooch is needed and missing: ``pip install 'darts-mim[datasets]'``.
-    TypeError, ValueError
-        If the file is another, damaged or cut off; its name is in the message.
+        If pooch is needed and missing, which the extra ``datasets`` installs.
+    ValueError
+        If the file is another, damaged or cut off.
 
     References
     ----------
@@ -124,26 +117,22 @@ def load_moving_mnist(
     >>> clips = load_moving_mnist("data/moving_mnist", download=True)  # doctest: +SKIP
     >>> test = clips.to_series(range(100))  # doctest: +SKIP
     """
-    folder = cache_folder("moving_mnist") if root is None else root
-    file = find_file(FILE, folder, download=download, base_url=base_url)
-    return MovingMNIST(_mapped(file))
-
-
-def _mapped(file: Path) -> npt.NDArray[np.uint8]:
+    folder = Path(
+        import_optional("pooch", extra="datasets").os_cache("darts_mim") / "moving_mnist"
+        if root is None
+        else root
+    )
+    file = folder / _NAME
+    if download:
+        fetch_file(file, _CHECKSUM, base_url or _URL)
+    find_file(file, f"pass download=True to fetch it from {_URL}, or correct `root`")
     try:
         frames: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (EOFError, OSError, ValueError) as error:
-        raise ValueError(
-            f"`root`: {file} is no whole .npy file of numbers ({error}); remove it and get it anew"
-        ) from error
-    if frames.dtype != np.uint8:
-        raise TypeError(
-            f"`root`: {file} must hold bytes (uint8), got {frames.dtype}; put the file there that "
-            "is published, or pass your own array to `MovingMNIST`"
-        )
+        raise ValueError(f"{file} must be a whole .npy file ({error}); get it again") from error
     if frames.shape != _SHAPE:
         raise ValueError(
-            f"`root`: {file} must hold frames of shape {_SHAPE}, got {frames.shape}; put the file "
-            "there that is published, or pass your own array to `MovingMNIST`"
+            f"{file} must hold frames of shape {_SHAPE}, got {frames.shape}; pass an array of your "
+            "own to `MovingMNIST`"
         )
-    return frames
+    return MovingMNIST(frames)

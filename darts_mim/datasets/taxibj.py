@@ -5,6 +5,7 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns).
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,43 +13,35 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from darts import TimeSeries
 
 from darts_mim.adapters.flow.files import read_hdf5, slot_times
-from darts_mim.checks import checked_integer
-from darts_mim.datasets.choices import checked_choices
-from darts_mim.datasets.downloads import RemoteFile, check_file, find_file
-from darts_mim.datasets.flow_covariates import (
-    check_overlap,
-    check_there,
-    holiday_column,
+from darts_mim.datasets.files import check_file, chosen, find_file
+from darts_mim.datasets.flow_sets import (
+    FlowData,
     read_holidays,
-    spread,
+    read_stretches,
+    split_last_days,
     timeline,
     to_covariates,
 )
-from darts_mim.datasets.flow_files import YearFiles, as_published, read_years
-from darts_mim.datasets.flow_sets import FlowData, split_last_days
+
+logger = logging.getLogger(__name__)
 
 # The checksums are those of `md5sum.txt`, which comes with the data. Their makers offer them on
 # OneDrive and BaiduYun, where no program can fetch them.
-FLOW_FILES: Final = {
-    2013: RemoteFile("BJ13_M32x32_T30_InOut.h5", "md5:24cec8a5310d4982ffcee43c7aa3ad70"),
-    2014: RemoteFile("BJ14_M32x32_T30_InOut.h5", "md5:bfe5144413e950207cad50999b3910ab"),
-    2015: RemoteFile("BJ15_M32x32_T30_InOut.h5", "md5:70fa80fcb4441f2df18d3dde246dc5fb"),
-    2016: RemoteFile("BJ16_M32x32_T30_InOut.h5", "md5:6592f29581f0ed5fc930d2c7f40f8e6f"),
+CHECKSUMS: Final = {
+    "BJ13_M32x32_T30_InOut.h5": "md5:24cec8a5310d4982ffcee43c7aa3ad70",
+    "BJ14_M32x32_T30_InOut.h5": "md5:bfe5144413e950207cad50999b3910ab",
+    "BJ15_M32x32_T30_InOut.h5": "md5:70fa80fcb4441f2df18d3dde246dc5fb",
+    "BJ16_M32x32_T30_InOut.h5": "md5:6592f29581f0ed5fc930d2c7f40f8e6f",
+    "BJ_Meteorology.h5": "md5:cf749c9f9de700d7a9edfffb428aad42",
 }
-WEATHER_FILE: Final = RemoteFile("BJ_Meteorology.h5", "md5:cf749c9f9de700d7a9edfffb428aad42")
-_HOLIDAY_FILE: Final = "BJ_Holiday.txt"
+_YEARS: Final = (2013, 2014, 2015, 2016)
 _REMEDY: Final = (
     "get TaxiBJ's files from https://1drv.ms/f/s!Akh6N7xv3uVmhOhDKwx3bm5zpHkDOQ (OneDrive) or "
-    "http://pan.baidu.com/s/1qYq7ja8 and put them there, pass the `years` that you have"
+    "http://pan.baidu.com/s/1qYq7ja8 and put them there, or pass the `years` that you have"
 )
-_FREQ: Final = pd.tseries.frequencies.to_offset("30min")
-_FIRST_SLOT: Final = 1
-_KIND: Final = YearFiles(
-    shape=(32, 32), freq=_FREQ, first_slot=_FIRST_SLOT, units="taxis per 30 min", is_clean=True
-)
+_SLOTS: Final[dict[str, Any]] = {"freq": "30min", "first_slot": 1}
 
 WEATHER: Final = (
     "sunny",
@@ -75,7 +68,7 @@ WEATHER: Final = (
 def load_taxibj(
     root: str | os.PathLike[str],
     *,
-    years: int | Sequence[int] = (2013, 2014, 2015, 2016),
+    years: int | Sequence[int] = _YEARS,
     test_days: int = 28,
     min_length: int = 1,
     holidays: bool = True,
@@ -118,7 +111,7 @@ def load_taxibj(
     FileNotFoundError
         If a file is missing; none is fetched.
     ImportError
-        If h5py is missing: ``pip install 'darts-mim[datasets]'``, or ``[flow]`` alone.
+        If h5py is missing, which the extra ``datasets`` or ``flow`` installs.
     TypeError
         If a file holds no numbers, or its dates are no text.
     ValueError
@@ -147,60 +140,40 @@ def load_taxibj(
     ...     data.train, future_covariates=[data.covariates] * len(data.train)
     ... )
     """
-    checked_integer("min_length", min_length)
     folder = Path(root)
-    chosen = checked_choices("years", years, FLOW_FILES)
-    files = [_checked(FLOW_FILES[year], folder, verify) for year in chosen]
-    series = read_years(files, _KIND, min_length)
-    covariates = _covariates(folder, series, holidays, weather, verify)
-    return FlowData(*split_last_days(series, test_days, min_length), covariates)
-
-
-def _checked(file: RemoteFile, folder: Path, verify: bool) -> Path:
-    path = find_file(file, folder, remedy=_REMEDY)
-    if verify:
-        try:
-            check_file(file, path)
-        except ValueError as error:
-            raise ValueError(f"{error}, or pass verify=False to read it as it is") from error
-    return path
-
-
-def _covariates(
-    folder: Path, series: list[TimeSeries], holidays: bool, weather: bool, verify: bool
-) -> TimeSeries | None:
-    table = _read_weather(folder, verify) if weather else None
+    names = [f"BJ{year % 100}_M32x32_T30_InOut.h5" for year in chosen("years", years, _YEARS)]
+    files = [_find(folder, name, _REMEDY, verify) for name in names]
+    series = read_stretches(files, (32, 32), "taxis per 30 min", min_length=min_length, **_SLOTS)
     times = timeline(series)
-    if table is not None:
-        check_overlap(table, times, folder / WEATHER_FILE.name)
-        times = timeline(series, end=table.index[-1])
-    parts: list[Any] = []
-    if holidays:
-        parts.append(holiday_column(times, read_holidays(folder / _HOLIDAY_FILE)))
-    if table is not None:
-        parts.append(spread(table, times, folder / WEATHER_FILE.name))
-    return to_covariates(parts)
+    days = read_holidays(folder / "BJ_Holiday.txt", times) if holidays else None
+    sky = None
+    if weather:
+        file = _find(folder, "BJ_Meteorology.h5", "put it there, or pass weather=False", verify)
+        sky = _read_weather(file, times)
+    return FlowData(*split_last_days(series, test_days, min_length), to_covariates(days, sky))
 
 
-def _read_weather(folder: Path, verify: bool) -> pd.DataFrame:
-    check_there(folder / WEATHER_FILE.name, "weather=False")
-    file = _checked(WEATHER_FILE, folder, verify)
-    columns = {}
-    with as_published(file):
-        for key in ("Temperature", "WindSpeed", "Weather"):
-            columns[key], dates = read_hdf5(file, key)
-        times = slot_times(dates, file, _FREQ, _FIRST_SLOT)
-    expected = {"Temperature": (), "WindSpeed": (), "Weather": (len(WEATHER),)}
-    for key, values in columns.items():
-        if values.shape != (len(times), *expected[key]) or values.dtype.kind not in "fiu":
-            raise ValueError(
-                f"`root`: {key!r} in {file} must be numbers of shape "
-                f"{(len(times), *expected[key])}, got {values.dtype} of shape {values.shape}; get "
-                "the file anew"
-            )
-    if len(times) == 0 or not (times.is_monotonic_increasing and times.is_unique):
-        raise ValueError(
-            f"`root`: dates in {file} must rise, and there must be some; get the file anew"
-        )
+def _find(folder: Path, name: str, remedy: str, verify: bool) -> Path:
+    file = find_file(folder / name, remedy)
+    if verify:
+        check_file(file, CHECKSUMS[name])
+    return file
+
+
+def _read_weather(file: Path, times: pd.DatetimeIndex) -> pd.DataFrame:
+    """Read the weather at some times; where there is no entry, that of the time before."""
+    *columns, dates = read_hdf5(file, "Temperature", "WindSpeed", "Weather", "date")
     names = ["temperature", "wind_speed", *WEATHER]
-    return pd.DataFrame(np.column_stack(list(columns.values())), times, names)
+    table = pd.DataFrame(np.column_stack(columns), slot_times(dates, file, **_SLOTS), names)
+    placed = table.reindex(times)
+    lacking = int(placed.isna().any(axis=1).sum())
+    if lacking == len(times):
+        raise ValueError(f"{file} must hold the weather of {times[0]} to {times[-1]}, got none")
+    if lacking:
+        logger.warning(
+            "%s: %d of %d times have no entry, and take the one before.",
+            file.name,
+            lacking,
+            len(times),
+        )
+    return placed.ffill().bfill()

@@ -5,6 +5,7 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns).
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,38 +13,24 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-from darts import TimeSeries
 
-from darts_mim.adapters.flow import read_flow
-from darts_mim.checks import checked_integer
-from darts_mim.datasets.choices import checked_choices
-from darts_mim.datasets.flow_covariates import (
-    check_there,
-    holiday_column,
+from darts_mim.adapters.flow import from_flow, to_flow
+from darts_mim.datasets.files import chosen, find_file
+from darts_mim.datasets.flow_sets import (
+    FlowData,
     read_holidays,
+    read_stretches,
+    split_last_days,
     timeline,
     to_covariates,
 )
-from darts_mim.datasets.flow_files import (
-    YearFiles,
-    as_published,
-    flow_attributes,
-    read_years,
-)
-from darts_mim.datasets.flow_sets import FlowData, split_last_days
+from darts_mim.grid import grid_of
+
+logger = logging.getLogger(__name__)
 
 City: TypeAlias = Literal["NYTaxi", "NYBike"]
 
 _YEARS: Final = (2010, 2011, 2012, 2013, 2014)
-_KIND: Final = YearFiles(
-    shape=(16, 8),
-    freq=pd.tseries.frequencies.to_offset("h"),
-    first_slot=0,
-    units="taxis per hour",
-    is_clean=False,
-    has_outflow_first=True,
-)
-_HOLIDAY_FILE: Final = "NY_Holiday.txt"
 
 
 class _City(NamedTuple):
@@ -57,16 +44,16 @@ _CITIES: Final[dict[str, _City]] = {
     "NYBike": _City("2016-08-01", (14, 8), "bicycles per 30 min"),
 }
 _STEP: Final = pd.Timedelta("30min")
-_TRACE: Final = "T"  # less than can be measured
-_WEATHER_COLUMNS: Final = {
-    "maximum temperature": "maximum_temperature",
-    "minimum temperature": "minimum_temperature",
-    "average temperature": "average_temperature",
-    "precipitation": "precipitation",
-    "snow fall": "snow_fall",
-    "snow depth": "snow_depth",
-    "holiday": "holiday",
-}
+_DAY: Final = pd.Timedelta("1D")
+_WEATHER_COLUMNS: Final = (
+    "maximum temperature",
+    "minimum temperature",
+    "average temperature",
+    "precipitation",
+    "snow fall",
+    "snow depth",
+    "holiday",
+)
 
 
 def load_taxinyc(
@@ -112,7 +99,7 @@ def load_taxinyc(
     FileNotFoundError
         If a file is missing; none is fetched.
     ImportError
-        If h5py is missing: ``pip install 'darts-mim[datasets]'``, or ``[flow]`` alone.
+        If h5py is missing, which the extra ``datasets`` or ``flow`` installs.
     TypeError
         If a file holds no numbers, or its dates are no text.
     ValueError
@@ -135,14 +122,40 @@ def load_taxinyc(
     --------
     >>> data = load_taxinyc("data/taxinyc", years=[2010], min_length=8)  # doctest: +SKIP
     """
-    checked_integer("min_length", min_length)
     folder = Path(root)
-    files = [_year_file(year, folder) for year in checked_choices("years", years, _YEARS)]
-    series = read_years(files, _KIND, min_length)
-    parts: list[Any] = []
-    if holidays:
-        parts.append(holiday_column(timeline(series), read_holidays(folder / _HOLIDAY_FILE)))
-    return FlowData(*split_last_days(series, test_days, min_length), to_covariates(parts))
+    files = [
+        find_file(
+            folder / f"NYC{year % 100}_Taxi_M16x8_T60_InOut.h5",
+            "put TaxiNYC's file there, which the authors of arXiv:2103.00983 publish, or pass the "
+            "`years` that you have",
+        )
+        for year in chosen("years", years, _YEARS)
+    ]
+    stretches = read_stretches(
+        files,
+        (16, 8),
+        "taxis per hour",
+        channel_names=("outflow", "inflow"),
+        freq="h",
+        first_slot=0,
+        drop_zero_frames=True,
+        sort=True,
+        duplicates="sum",
+    )
+    times: Any  # dates
+    frames, times = to_flow(stretches)
+    begins = frames[:, 0].any(axis=(1, 2))
+    logger.info("Dropped %d frames in which no trip begins.", (~begins).sum())
+    series: Any = from_flow(
+        frames[begins, ::-1],
+        times[begins],
+        freq="h",
+        gaps="split",
+        min_length=min_length,
+        attributes=grid_of(stretches[0]).attributes,
+    )
+    column = read_holidays(folder / "NY_Holiday.txt", timeline(series)) if holidays else None
+    return FlowData(*split_last_days(series, test_days, min_length), to_covariates(column))
 
 
 def load_nyc_flow(
@@ -200,74 +213,41 @@ def load_nyc_flow(
     >>> values[test.time_index.isin(unreal)] = np.nan  # doctest: +SKIP
     >>> test = test.with_values(values)  # doctest: +SKIP
     """
-    if city not in _CITIES:
-        raise ValueError(f"`city` must be one of {', '.join(_CITIES)}, got {city!r}")
-    within = Path(root) / city
-    folder, known = within if within.is_dir() else Path(root), _CITIES[city]
-    train = _read_part(folder / "flow_train.npz", known, known.start)
-    start = pd.Timestamp(known.start) + len(train) * _STEP
-    test = _read_part(folder / "flow_test.npz", known, start)
-    table = [_read_days(folder / "external_knowledge.csv", train, test)] if covariates else []
-    return FlowData([train], [test], to_covariates([*table]))
-
-
-def _year_file(year: int, folder: Path) -> Path:
-    file = folder / f"NYC{year % 100}_Taxi_M16x8_T60_InOut.h5"
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"`root`: there is no file {file.absolute()}; put TaxiNYC's file there, which the "
-            "authors of arXiv:2103.00983 publish, pass the `years` that you have, or correct `root`"
-        )
-    return file
-
-
-def _read_part(file: Path, city: _City, start: Any) -> TimeSeries:
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"`root`: there is no file {file.absolute()}; get it from "
-            "https://github.com/haoxingl/STSAN (data.zip), or correct `root`"
-        )
-    with as_published(file):
-        [series] = read_flow(
-            file,
+    chosen("city", city, list(_CITIES))
+    within, known = Path(root, city), _CITIES[city]
+    folder = within if within.is_dir() else Path(root)
+    start: Any = pd.Timestamp(known.start)
+    parts = []
+    for name in ("flow_train.npz", "flow_test.npz"):
+        file = find_file(folder / name, "get it from https://github.com/haoxingl/STSAN (data.zip)")
+        parts += read_stretches(
+            [file],
+            known.shape,
+            known.units,
             key="flow",
             layout="THWC",
             start=start,
             freq="30min",
-            attributes=flow_attributes(city.units),
         )
-    if (cells := 2 * city.shape[0] * city.shape[1]) != series.n_components:
-        raise ValueError(
-            f"`root`: {file} must hold in- and outflow of {city.shape[0]} x {city.shape[1]} cells, "
-            f"{cells} values, got {series.n_components}; check `city`"
-        )
-    return series
+        last: Any = parts[-1].end_time()
+        start = last + _STEP
+    columns = None
+    if covariates:
+        columns = _read_days(folder / "external_knowledge.csv", known.start, start - _STEP)
+    return FlowData(parts[:1], parts[1:], to_covariates(columns))
 
 
-def _read_days(file: Path, train: TimeSeries, test: TimeSeries) -> pd.DataFrame:
-    """Read a table of days, and give each half hour what its day has."""
-    check_there(file, "covariates=False")
-    try:
-        table = pd.read_csv(file, dtype=str)
-        days = pd.to_datetime(table["date"], format="%d-%m-%Y")
-        named = table[list(_WEATHER_COLUMNS)].rename(columns=_WEATHER_COLUMNS)
-        values = (
-            named.mask(named == _TRACE, "0").astype(np.float32).set_index(pd.DatetimeIndex(days))
-        )
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"`root`: {file} must be a table of days, D-M-YYYY, with the columns "
-            f"{', '.join(_WEATHER_COLUMNS)} ({error}); get it anew"
-        ) from error
-    first: Any = train.start_time()  # dates: pandas' stubs cannot tell
-    last: Any = test.end_time()
-    end = max(last, days.max() + pd.Timedelta(days=1) - _STEP)
-    times = pd.date_range(first, end, freq=_STEP)
-    if values.index.is_unique:
-        placed = values.reindex(times.normalize()).set_axis(times)
-        if not placed.isna().any(axis=None):
-            return placed
-    raise ValueError(
-        f"`root`: {file} must have each day from {first:%Y-%m-%d} to {end:%Y-%m-%d} once, and no "
-        "empty field; get it anew"
-    )
+def _read_days(file: Path, first: str, last: pd.Timestamp) -> pd.DataFrame:
+    """Read a table of days, and give each half hour the values of its day."""
+    find_file(file, "put it there, or pass covariates=False")
+    table = pd.read_csv(file, dtype=str)
+    days = pd.DatetimeIndex(pd.to_datetime(table["date"], format="%d-%m-%Y"))
+    named = table[list(_WEATHER_COLUMNS)].rename(columns=lambda name: name.replace(" ", "_"))
+    # T is a trace, less than can be measured
+    values = named.mask(named == "T", "0").astype(np.float32).set_index(days)
+    # no more half hours than the table has days for, whatever its dates are
+    is_complete = days.equals(pd.date_range(first, periods=len(days))) and values.notna().all(None)
+    if not is_complete or last > days[-1] + _DAY:
+        raise ValueError(f"{file} must hold each day from {first} to {last:%Y-%m-%d}, in order")
+    times = pd.date_range(first, periods=len(days) * int(_DAY / _STEP), freq=_STEP)
+    return values.loc[times.normalize()].set_axis(times)

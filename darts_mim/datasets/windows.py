@@ -76,13 +76,25 @@ class SeriesWindows(IndexedClips):
         windows: Iterable[tuple[int, int]] | None = None,
     ) -> None:
         self.length = checked_integer("length", length)
-        self.series = _checked_series(series)
+        self.series = list(series)
+        grids = [grid_of(one) for one in self.series]
+        if not grids or any(grid != grids[0] for grid in grids):
+            raise ValueError(
+                f"`series` must be at least one series of one grid, got {list(map(str, grids))}; "
+                "bring them to one size, or make windows of each"
+            )
+        if any(one.is_stochastic for one in self.series):
+            raise ValueError("`series` must not be stochastic; pass `series.mean(axis=2)`")
         self._frames = [series_to_frames(one) for one in self.series]
         if windows is None:
             windows = _all_windows([len(one) for one in self._frames], length, stride)
         self.windows = [Window(*each) for each in windows]
-        for window in self.windows:
-            self._check(window)
+        for k, start in self.windows:
+            if not (0 <= k < len(self.series) and 0 <= start <= len(self.series[k]) - self.length):
+                raise ValueError(
+                    f"`windows` must lie within their series, got {(k, start)} with "
+                    f"length={length} and series of {list(map(len, self.series))} frames"
+                )
 
     @property
     def grid(self) -> Grid:
@@ -134,20 +146,6 @@ class SeriesWindows(IndexedClips):
         k, start = self.windows[i]
         return np.asarray(self._frames[k][start : start + self.length], dtype=np.float32)
 
-    def _check(self, window: Window) -> None:
-        k, start = window
-        if not 0 <= k < len(self._frames):
-            raise ValueError(
-                f"`windows` must name one of {len(self._frames)} series, got {tuple(window)}; "
-                "count from 0"
-            )
-        count = len(self._frames[k])
-        if not 0 <= start <= count - self.length:
-            raise ValueError(
-                f"`windows` must lie within their series, got {tuple(window)} of length "
-                f"{self.length} in series {k} of {count} frames; take others, or a smaller `length`"
-            )
-
 
 def window_starts(frames: int, length: int, stride: int) -> range:
     """Return where windows begin, from 0; none where `frames` are fewer than `length`.
@@ -163,34 +161,9 @@ def window_starts(frames: int, length: int, stride: int) -> range:
 def _all_windows(
     lengths: Sequence[int], length: int, stride: int | Sequence[int]
 ) -> list[tuple[int, int]]:
-    strides = list(stride) if isinstance(stride, Sequence) else [stride] * len(lengths)
-    if len(strides) != len(lengths):
-        raise ValueError(
-            f"`stride` must be one number or one for each of {len(lengths)} series, got "
-            f"{len(strides)}; pass for example stride=1"
-        )
-    steps = [checked_integer("stride", one) for one in strides]
+    strides = stride if isinstance(stride, Sequence) else [stride] * len(lengths)
     return [
         (k, start)
-        for k, (frames, step) in enumerate(zip(lengths, steps, strict=True))
-        for start in window_starts(frames, length, step)
+        for k, (frames, step) in enumerate(zip(lengths, strides, strict=True))
+        for start in window_starts(frames, length, checked_integer("stride", step))
     ]
-
-
-def _checked_series(series: Sequence[TimeSeries]) -> list[TimeSeries]:
-    held = list(series)
-    if not held:
-        raise ValueError("`series` must not be empty; pass at least one series")
-    first = grid_of(held[0])
-    for k, one in enumerate(held):
-        if one.n_samples > 1:
-            raise ValueError(
-                f"`series` must not be stochastic, got {one.n_samples} samples in series {k}; pass "
-                "its mean, `series.mean(axis=2)`, or a series for each sample"
-            )
-        if grid_of(one) != first:
-            raise ValueError(
-                f"`series` must have one grid, got {first} for series 0 and {grid_of(one)} for "
-                f"series {k}; bring them to one size, or make windows of each"
-            )
-    return held

@@ -20,6 +20,10 @@ def numbered(length: int, first: int = 0):
     return frames_to_series(np.broadcast_to(frames, (length, 2, 3, 4)))
 
 
+STOCHASTIC = frames_to_series(np.zeros((5, 2, 3, 4, 6)), layout="TCHWS")
+OTHER = frames_to_series(np.zeros((5, 2, 3, 5)))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4),
@@ -80,26 +84,23 @@ def test_windows_become_slices_with_times_and_metadata() -> None:
         clips.to_series([2])
 
 
-def test_windows_that_cannot_be_are_refused() -> None:
-    stochastic = frames_to_series(np.zeros((5, 2, 3, 4, 6)), layout="TCHWS")
-    with pytest.raises(ValueError, match="must not be stochastic, got 6 samples in series 1; pass"):
-        SeriesWindows([numbered(5), stochastic], 2)
-    with pytest.raises(ValueError, match="`series` must not be empty"):
-        SeriesWindows([], 4)
-    with pytest.raises(ValueError, match="`length=0` must be at least 1"):
-        SeriesWindows([numbered(5)], 0)
-    with pytest.raises(TypeError, match=r"`stride` must be an integer, got 1.5"):
-        SeriesWindows([numbered(5)], 2, 1.5)
-    with pytest.raises(ValueError, match="one for each of 1 series, got 2"):
-        SeriesWindows([numbered(5)], 2, [1, 1])
-    other = frames_to_series(np.zeros((5, 2, 3, 5)))
-    with pytest.raises(ValueError, match=r"`series` must have one grid, got .* for series 1"):
-        SeriesWindows([numbered(5), other], 2)
-    for window in ((0, 3), (0, -1)):
-        with pytest.raises(ValueError, match=r"must lie within their series, got .* 5 frames"):
-            SeriesWindows([numbered(5)], 3, windows=[window])
-    with pytest.raises(ValueError, match="must name one of 1 series"):
-        SeriesWindows([numbered(5)], 3, windows=[(1, 0)])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"series": [numbered(5), STOCHASTIC]}, ValueError, "`series` must not be sto"),
+        ({"series": []}, ValueError, "`series` must be at least one"),
+        ({"series": [numbered(5), OTHER]}, ValueError, "`series` must be .* of one grid"),
+        ({"length": 0}, ValueError, "`length` must be at least 1"),
+        ({"stride": 1.5}, TypeError, "`stride` must be an integer"),
+        ({"stride": [1, 1]}, ValueError, "zip"),
+        ({"windows": [(0, 4)]}, ValueError, "`windows` must lie within"),
+        ({"windows": [(0, -1)]}, ValueError, "`windows` must lie within"),
+        ({"windows": [(1, 0)]}, ValueError, "`windows` must lie within"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(arguments, error, message) -> None:
+    with pytest.raises(error, match=message):
+        SeriesWindows(**{"series": [numbered(5)], "length": 2, **arguments})
 
 
 def spot(x, y, *, height: int = 30, width: int = 44, radius: float = 4.0) -> np.ndarray:

@@ -1,289 +1,218 @@
-"""Files of flows: HDF5 in TaxiBJ's layout, and NumPy's.
+"""Traffic flow from files: HDF5 in TaxiBJ's layout, and NumPy's.
 
 Letters for shapes: T time, C channels, H height (rows), W width (columns).
 """
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from darts import TimeSeries
 from numpy.typing import NDArray
 
 from darts_mim._optional import import_optional
-from darts_mim.adapters.flow.timeline import listed
-from darts_mim.times import make_time_index, time_zone
+from darts_mim.adapters.flow.series import from_flow
+from darts_mim.series import check_layout
+from darts_mim.times import Frequency, Start, make_time_index, time_zone
+
+__all__ = ["read_flow"]
 
 FirstSlot: TypeAlias = Literal[0, 1]
 
-_HDF5: Final = (".h5", ".hdf5")
-_NUMPY: Final = (".npz", ".npy")
-_DATE_KEY: Final = "date"
-_MINUTES_IN_NAME: Final = re.compile(r"_T(\d+)_")  # BJ16_M32x32_T30_InOut.h5
-_DAY: Final = pd.Timedelta(days=1)
-_HOURS: Final = 24
+_HDF5: Final = {".h5", ".hdf5"}
+_NUMPY: Final = {".npz", ".npy"}
+_MOST_COMPRESSED: Final = 1100  # deflate makes at most 1032 bytes of one
 
 
-class DatedFrames(NamedTuple):
-    """Frames in the layout of their file, their times as the file has them, and the step."""
-
-    frames: NDArray[np.generic]
-    times: Any  # Any: dates or integers
-    freq: Any
-
-
-def read_files(
-    paths: Sequence[str | os.PathLike[str]],
+def read_flow(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    freq: Any,
-    first_slot: FirstSlot | None,
-    start: Any,
-    key: str | None,
-    layout: str,
-    channels: int,
-) -> DatedFrames:
-    """Read files of one kind, and join them in time."""
-    files = [Path(path) for path in paths]
-    kinds = {_kind_of(file) for file in files}
-    if len(kinds) != 1:
-        raise ValueError(
-            f"`path` must be files of one kind, got {[str(file) for file in files]}; pass one or "
-            f"more that end in {' or '.join(_HDF5)}, or that end in {' or '.join(_NUMPY)}"
-        )
+    freq: Frequency,
+    first_slot: FirstSlot | None = None,
+    start: Start | None = None,
+    key: str | None = None,
+    layout: str = "TCHW",
+    **options: Any,
+) -> TimeSeries | list[TimeSeries]:
+    """Read flows from files, HDF5 in TaxiBJ's layout or NumPy's.
+
+    Several files, such as one a year, form one timeline, which is then cut or filled at gaps. HDF5
+    files hold frames in ``data``, and in ``date`` the day and the slot within it,
+    ``b"2016010148"``; they are joined in the order of their first times. Files ``.npy`` and
+    ``.npz`` hold no times: each starts where the one before it ends.
+
+    Parameters
+    ----------
+    path : path or sequence of paths
+        Files ending in ``.h5``, ``.hdf5`` (which need the extra ``flow``), ``.npz`` or ``.npy``.
+    freq : int, str, timedelta or pandas offset
+        Time from a frame to the next, such as ``"30min"``. For HDF5 files, the length of a slot.
+    first_slot : {0, 1}
+        Number of the first slot of a day in HDF5 files, which must be given, as the dates do not
+        show it: 1 in TaxiBJ, whose half hours are 01 to 48; 0 where the slot is the hour, 00 to 23.
+    start : int, str or datetime
+        Time of the first frame of NumPy's files, which must be given.
+    key : str, optional
+        The array of the frames. Default: ``"data"`` in HDF5 files, the only array in others.
+    layout : str
+        The axes of the frames in the file, as in `from_flow`.
+    **options
+        Further arguments of `from_flow`, such as `gaps`, `duplicates` and `attributes`.
+
+    Returns
+    -------
+    TimeSeries or list of TimeSeries
+        As from `from_flow`: a list if and only if ``gaps="split"`` or `max_gap` is given. The
+        times are those of the file, usually local ones.
+
+    Raises
+    ------
+    ImportError
+        If `path` is an HDF5 file, and the extra ``flow`` is not installed.
+    FileNotFoundError
+        If a file does not exist.
+    ValueError
+        If a file is damaged, lacks an array, or has dates that do not exist; if `first_slot` or
+        `start` are missing; or as `from_flow` does.
+
+    References
+    ----------
+    J. Zhang, Y. Zheng, D. Qi. Deep Spatio-Temporal Residual Networks for Citywide Crowd Flows
+    Prediction. AAAI 2017. (The layout is that of their data set TaxiBJ.)
+
+    Examples
+    --------
+    >>> np.savez("flow.npz", flow=np.ones((96, 16, 12, 2)))
+    >>> series = read_flow("flow.npz", layout="THWC", start="2016-01-01", freq="30min")
+    >>> series.n_components, str(series.end_time())
+    (384, '2016-01-02 23:30:00')
+    """
+    check_layout(layout)
+    files = [Path(one) for one in ([path] if isinstance(path, str | os.PathLike) else path)]
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(
-                f"`path`: there is no file {file.absolute()}; correct the path, or put it there"
-            )
-    if kinds == {_NUMPY}:
-        _check_numpy_options(freq, first_slot, start)
-        arrays = [_checked(_read_numpy(file, key), file, layout, channels) for file in files]
-        frames = _joined(arrays, files, layout)
-        times = _counted_times(frames.shape[layout.index("T")], start, freq)
-        return DatedFrames(frames, times, freq)
-    if start is not None:
-        raise ValueError(f"`start={start!r}` is for files without dates; HDF5 files hold theirs")
-    return _read_dated(files, "data" if key is None else key, freq, first_slot, layout, channels)
-
-
-def _read_dated(
-    files: Sequence[Path],
-    key: str,
-    freq: Any,
-    first_slot: FirstSlot | None,
-    layout: str,
-    channels: int,
-) -> DatedFrames:
-    parts = []
-    for file in files:
-        frames, dates = read_hdf5(file, key)
-        length = _checked(frames, file, layout, channels).shape[layout.index("T")]
-        step = _step_of(file, freq)
-        times = slot_times(dates, file, step, first_slot)
-        if len(times) != length:
-            raise ValueError(
-                f"`path`: {file} must hold a date for each of its {length} frames, got "
-                f"{len(times)}; check which letter of `layout={layout!r}` is T, or download the "
-                "file again"
-            )
-        parts.append((file, DatedFrames(frames, times, step)))
-    parts.sort(key=lambda part: part[1].times[0])
-    steps = {part.freq: file for file, part in parts}
-    if len(steps) > 1:
+            raise FileNotFoundError(f"`path`: there is no file {file.absolute()}")
+    suffixes = {file.suffix.lower() for file in files}
+    axis = layout.index("T")
+    if suffixes and suffixes <= _HDF5:
+        frames, times = _read_slots(files, key or "data", axis, freq, first_slot)
+    elif suffixes and suffixes <= _NUMPY:
+        frames = _joined([_read_numpy(file, key) for file in files], axis)
+        times = _times_from(start, frames.shape[axis], freq)
+    else:
         raise ValueError(
-            "`path` must be files of one interval, got "
-            f"{listed(f'{step.freqstr} of {file}' for step, file in steps.items())}; read them one "
-            "by one"
+            f"`path` must be files that end in {sorted(_HDF5)}, or in {sorted(_NUMPY)}, got "
+            f"{list(map(str, files))}; read others yourself, and call `from_flow`"
         )
-    first, *others = (part.times for _, part in parts)
-    arrays = [part.frames for _, part in parts]
-    frames = _joined(arrays, [file for file, _ in parts], layout)
-    return DatedFrames(frames, first.append(others), parts[0][1].freq)
+    return from_flow(frames, times, freq=freq, layout=layout, **options)
 
 
-def _kind_of(file: Path) -> tuple[str, ...]:
-    for kind in (_HDF5, _NUMPY):
-        if file.suffix.lower() in kind:
-            return kind
-    raise ValueError(
-        f"`path` must end in one of {', '.join((*_HDF5, *_NUMPY))}, got {str(file)!r}; read other "
-        "files yourself, and pass frames and times to `from_flow`"
-    )
-
-
-def read_hdf5(file: Path, key: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """Return an array of a file, and its dates."""
+def read_hdf5(file: Path, *names: str) -> list[NDArray[Any]]:
+    """Read arrays of an HDF5 file; none is larger than what the file can hold."""
     h5py = import_optional("h5py", extra="flow")
     try:
         with h5py.File(file, "r") as content:
-            for name in (key, _DATE_KEY):
-                if not isinstance(content.get(name), h5py.Dataset):
-                    raise ValueError(
-                        f"`path`: {file} must hold a dataset {name!r}, got {sorted(content)}; name "
-                        f"the frames with `key=`, and call their dates {_DATE_KEY!r}"
-                    )
-            return content[key][()], content[_DATE_KEY][()]
-    except OSError as error:
+            for name in names:
+                _check_size(file, content[name].nbytes, content[name].id.get_storage_size())
+            return [content[name][()] for name in names]
+    except (AttributeError, KeyError, OSError) as error:  # a group has no size
         raise ValueError(
-            f"`path`: {file} is no whole HDF5 file ({error}); download it again"
+            f"`path`: {file} must be a whole HDF5 file with the arrays {list(names)} ({error}); "
+            "name the frames with `key`, or get the file again"
         ) from error
-
-
-def _read_numpy(file: Path, key: str | None) -> NDArray[np.generic]:
-    try:
-        if file.suffix.lower() == ".npy":
-            array: NDArray[np.generic] = np.load(file, mmap_mode="r", allow_pickle=False)
-            return array
-        # opened here: NumPy leaves open what it cannot read
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as content:
-            names = list(content)
-            name = names[0] if key is None and len(names) == 1 else key
-            if name not in names:
-                raise KeyError(names)
-            named: NDArray[np.generic] = content[name]
-            return named
-    except KeyError as error:
-        raise ValueError(
-            f"`path`: {file} must hold {'one array' if key is None else f'an array {key!r}'}, got "
-            f"{error.args[0]}; pass the name of the frames as `key`"
-        ) from error
-    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"`path`: {file} is no whole {file.suffix.lower()} file of numbers ({error}); save the "
-            "frames again, as an array of numbers"
-        ) from error
-
-
-def _checked(
-    frames: NDArray[np.generic], file: Path, layout: str, channels: int
-) -> NDArray[np.generic]:
-    """Return frames that fit the layout, or raise with the name of their file."""
-    if frames.dtype.kind not in "fiu":
-        raise TypeError(
-            f"`path`: the frames in {file} must be real numbers, got dtype {frames.dtype}; check "
-            "`key`"
-        )
-    if frames.ndim != len(layout) or "T" not in layout or frames.size == 0:
-        raise ValueError(
-            f"`path`: the frames in {file} must have an axis for each letter of "
-            f"`layout={layout!r}`, none of them empty, got shape {frames.shape}; pass the `layout` "
-            "of the file, such as 'THWC'"
-        )
-    found = frames.shape[layout.index("C")] if "C" in layout else 1
-    if found != channels:
-        raise ValueError(
-            f"`path`: the frames in {file} must have {channels} channels, one for each of "
-            f"`channel_names`, got shape {frames.shape} in `layout={layout!r}`; pass the `layout` "
-            "of the file, such as 'THWC', or other names"
-        )
-    return frames
-
-
-def _joined(
-    arrays: Sequence[NDArray[np.generic]], files: Sequence[Path], layout: str
-) -> NDArray[np.generic]:
-    axis = layout.index("T")
-    shapes = [array.shape[:axis] + array.shape[axis + 1 :] for array in arrays]
-    for file, shape in zip(files, shapes, strict=True):
-        if shape != shapes[0]:
-            raise ValueError(
-                f"`path` must be files of one grid, got frames of shape {shapes[0]} in {files[0]} "
-                f"and {shape} in {file}; read them one by one"
-            )
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=axis)
-
-
-def _check_numpy_options(freq: Any, first_slot: FirstSlot | None, start: Any) -> None:
-    if start is None or freq is None:
-        raise ValueError(
-            f"`start` and `freq` must be given for files without dates, got {start!r} and {freq!r};"
-            " pass for example start='2016-01-01', freq='30min'"
-        )
-    if first_slot is not None:
-        raise ValueError(f"`first_slot={first_slot}` is for files with dates; leave it out")
-
-
-def _counted_times(length: int, start: Any, freq: Any) -> Any:
-    if time_zone(start) is None:
-        return make_time_index(length, start=start, freq=freq)
-    first = pd.Timestamp(start)
-    # the wall clock is checked, and time goes on from it whatever the clocks do
-    step: Any = make_time_index(1, start=first.tz_localize(None), freq=freq).freq  # type: ignore[union-attr]
-    return pd.date_range(first, periods=length, freq=step)
-
-
-def _step_of(file: Path, freq: Any) -> Any:
-    """Return the interval of a file of slots, as told or as its name says."""
-    if freq is None:
-        named = _MINUTES_IN_NAME.search(file.name)
-        if named is None:
-            raise ValueError(
-                f"`freq` must be given for {file}, whose name does not say it: the slots of a day "
-                "may be hours, half hours or others; pass for example freq='30min'"
-            )
-        freq = pd.Timedelta(minutes=int(named[1]))
-    step = getattr(make_time_index(1, freq=freq), "freq", None)
-    if not isinstance(step, pd.offsets.Tick) or _DAY % _length(step):
-        raise ValueError(
-            f"`freq={freq!r}` must divide a day into slots for {file}; pass for example '30min'"
-        )
-    length: Any = _length(step)  # pandas' stubs do not take it for a frequency
-    return pd.tseries.frequencies.to_offset(length)  # 60min and h are one
-
-
-def _length(step: pd.offsets.Tick) -> pd.Timedelta:
-    return pd.Timedelta(step.nanos, "ns")
 
 
 def slot_times(
-    dates: NDArray[np.generic], file: Path, step: Any, first_slot: FirstSlot | None
+    dates: NDArray[Any], file: Path, freq: Frequency, first_slot: FirstSlot
 ) -> pd.DatetimeIndex:
-    """Read dates YYYYMMDDTT, the day and the slot in it."""
-    if first_slot not in (None, 0, 1):
-        raise ValueError(f"`first_slot` must be 0, 1 or None, got {first_slot!r}")
-    if dates.ndim != 1 or dates.dtype.kind not in "SUO":
-        raise TypeError(
-            f"`path`: {_DATE_KEY!r} in {file} must be a list of texts such as b'2016010148', got "
-            f"shape {dates.shape} of {dates.dtype}; write it as TaxiBJ does"
-        )
-    text = pd.Series([d.decode("ascii", "replace") if isinstance(d, bytes) else d for d in dates])
-    well_formed = text.astype(str).str.fullmatch(r"\d{10,11}")
-    days = pd.to_datetime(text.where(well_formed).str[:8], format="%Y%m%d", errors="coerce")
-    _refuse(text[days.isna()], file, "a day and a slot in it, YYYYMMDDTT")
-    slots = text.str[8:].astype(int)
-    per_day = _DAY // _length(step)
-    first = _first_slot(slots, per_day, file) if first_slot is None else first_slot
-    is_slot = slots.between(first, first + per_day - 1)
-    expected = f"a slot from {first:02d} to {first + per_day - 1:02d} (freq={step.freqstr!r})"
-    _refuse(text[~is_slot], file, expected)
-    return pd.DatetimeIndex(days + (slots - first) * _length(step))
-
-
-def _first_slot(slots: pd.Series[int], per_day: int, file: Path) -> int:
-    """Tell the hours 00 to 23 from the slots 01 to 24; all other slots count from 1."""
-    if per_day != _HOURS:
-        return 1
-    is_hour, is_slot = bool((slots == 0).any()), bool((slots == _HOURS).any())
-    if is_hour == is_slot:
+    """Return the times of dates YYYYMMDDSS, the day and the slot within it."""
+    text = pd.Series(dates.astype("S")).str.decode("ascii", errors="replace")
+    parts = text.str.extract(r"\A(\d{8})(\d{2,3})\Z")
+    days = pd.to_datetime(parts[0], format="%Y%m%d", errors="coerce")
+    slots = pd.to_numeric(parts[1]) - first_slot
+    length: Any = pd.Timedelta(pd.tseries.frequencies.to_offset(freq))  # type: ignore[arg-type]
+    is_date = days.notna() & slots.between(0, pd.Timedelta("1D") // length - 1)
+    if not is_date.all():
         raise ValueError(
-            f"`first_slot` must be given for {file}, whose dates hold "
-            f"{'a slot 00 and' if is_hour else 'neither a slot 00 nor'} a slot 24; pass "
-            "first_slot=0 if they are hours from 00 to 23, or 1 if they are slots from 01 to 24"
+            f"`path`: dates in {file} must be a day and a slot of `freq={freq!r}` from "
+            f"{first_slot:02d} on, YYYYMMDDSS, got {text[~is_date].iloc[0]!r}; pass the `freq` and "
+            "`first_slot` of the file, or correct it"
         )
-    return 0 if is_hour else 1
+    return pd.DatetimeIndex(days + slots.astype(int) * length)
 
 
-def _refuse(dates: pd.Series[str], file: Path, expected: str) -> None:
-    if len(dates):
-        first = listed(f"{date!r} of frame {row}" for row, date in dates.iloc[:4].items())
+def _read_slots(
+    files: Sequence[Path], key: str, axis: int, freq: Frequency, first_slot: FirstSlot | None
+) -> tuple[NDArray[Any], Any]:
+    if first_slot not in (0, 1):
         raise ValueError(
-            f"`path`: dates in {file} must be {expected}, got {len(dates)} others: {first}; "
-            "correct the file, or pass the `freq` and `first_slot` that it has"
+            f"`first_slot` must be 0 or 1 for HDF5 files, got {first_slot!r}; pass 1 if the slots "
+            "of a day are counted from 01, as in TaxiBJ, or 0 if they are hours from 00 to 23"
         )
+    parts = []
+    for file in files:
+        frames, dates = read_hdf5(file, key, "date")
+        parts.append((slot_times(dates, file, freq, first_slot), frames))
+    parts.sort(key=lambda part: part[0][0])
+    first, *others = (times for times, _ in parts)
+    return _joined([frames for _, frames in parts], axis), first.append(others)
+
+
+def _read_numpy(file: Path, key: str | None) -> NDArray[Any]:
+    try:
+        if file.suffix.lower() == ".npy":
+            array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+            return array
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist() if key is None else [f"{key}.npy"]
+            if len(names) != 1:
+                raise KeyError(f"it holds {names}")
+            _check_member(file, archive, archive.getinfo(names[0]))
+        with np.load(file, allow_pickle=False) as content:
+            named: NDArray[Any] = content[names[0].removesuffix(".npy")]
+            return named
+    except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"`path`: {file} must be a whole {file.suffix} file of numbers ({error}); pass "
+            "the name of the frames as `key` if it holds several arrays"
+        ) from error
+
+
+def _check_member(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Compare the size that the header of an array states with that of its file."""
+    _check_size(file, info.file_size, info.compress_size)
+    with archive.open(info) as member:
+        np.lib.format.read_magic(member)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        stated = member.tell() + math.prod(shape) * dtype.itemsize
+    if stated != info.file_size:
+        raise ValueError(f"the header states {stated} bytes, the file holds {info.file_size}")
+
+
+def _check_size(file: Path, stated: int, stored: int) -> None:
+    """Raise if an array is larger than any that the stored bytes can be unpacked to."""
+    if stated > _MOST_COMPRESSED * stored:
+        raise ValueError(
+            f"`path`: {file} states an array of {stated} bytes, which {stored} bytes cannot hold; "
+            "get the file again"
+        )
+
+
+def _joined(arrays: Sequence[NDArray[Any]], axis: int) -> NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=axis)
+
+
+def _times_from(start: Start | None, length: int, freq: Frequency) -> Any:
+    if start is None:
+        raise ValueError("`start` must be given for NumPy's files, which hold no times")
+    if time_zone(start) is None:
+        return make_time_index(length, start=start, freq=freq)
+    return pd.date_range(pd.Timestamp(start), periods=length, freq=freq)  # type: ignore[arg-type]

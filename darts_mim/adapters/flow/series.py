@@ -5,7 +5,9 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns), S sa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,28 +15,32 @@ import pandas as pd
 from darts import TimeSeries
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from darts_mim.adapters.flow.runs import (
-    Gaps,
-    checked_parts,
-    filled,
-    find_runs,
-    is_known,
-    long_runs,
-    wall_clock,
-)
-from darts_mim.adapters.flow.timeline import (
+from darts_mim.adapters.flow.gaps import (
     Duplicates,
-    checked_choice,
-    in_order,
-    without_doubles,
-    without_zero_frames,
+    Gaps,
+    check_choice,
+    drop_zeros,
+    fill,
+    find_runs,
+    merge_duplicates,
+    put_in_order,
+    wall_clock,
 )
 from darts_mim.checks import checked_integer
 from darts_mim.grid import grid_of
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
-from darts_mim.times import Frequency, TimeIndex, checked_times, time_zone, with_time_zone
+from darts_mim.times import (
+    Frequency,
+    TimeIndex,
+    checked_times,
+    time_span,
+    time_zone,
+    with_time_zone,
+)
 
 __all__ = ["from_flow", "to_flow"]
+
+logger = logging.getLogger(__name__)
 
 FLOW_CHANNELS = ("inflow", "outflow")
 
@@ -49,7 +55,7 @@ def from_flow(
     drop_zero_frames: bool = False,
     sort: bool = False,
     duplicates: Duplicates = "raise",
-    gaps: Gaps = "split",
+    gaps: Gaps = "raise",
     max_gap: int | None = None,
     min_length: int = 1,
     coordinates: Mapping[str, ArrayLike] | None = None,
@@ -58,12 +64,12 @@ def from_flow(
     attributes: Mapping[str, Mapping[str, Any]] | None = None,
     metadata: Mapping[str, Any] | None = None,
     dtype: DTypeLike | None = np.float32,
-) -> list[TimeSeries]:
-    """Turn frames with timestamps into series without gaps.
+) -> TimeSeries | list[TimeSeries]:
+    """Turn frames with timestamps into a series, or into a list of series without gaps.
 
-    Nothing is left out or made up unasked. What is asked for happens in the order of the arguments:
-    zero frames go, the rest is sorted, doubles become one, gaps are cut or filled, and short runs
-    go; the log counts each of them.
+    Nothing is dropped or filled unless you ask for it. The steps run in the order of the arguments:
+    zero frames are dropped, frames are sorted, duplicates are merged, gaps are cut or filled, and
+    short runs are dropped. The log counts each of them.
 
     Parameters
     ----------
@@ -71,29 +77,29 @@ def from_flow(
         Numbers in any unit, such as trips per half hour, with an axis for each letter of `layout`.
     times : DatetimeIndex, RangeIndex or array_like of dates or integers
         The T times of the frames. Dates in a time zone keep their wall-clock time, and
-        `series_to_times` gives the zone back; where the clocks change within a run, convert them to
-        UTC first.
+        `series_to_times` restores the zone. Convert them to UTC first if the clocks change within
+        a run.
     freq : int, str, timedelta or pandas offset, optional
-        Time from a frame to the next, such as ``"30min"``. Default: read from the times, if their
-        smallest step is also their most common one and divides all others.
+        Time from a frame to the next, such as ``"30min"``. Default: the smallest step of the times,
+        if it is also the most common one.
     layout : str
-        What the axes of `frames` are, as in `frames_to_series`, without B.
+        The axes of `frames`, as in `frames_to_series`, without B.
     channel_names : sequence of str
         One name per channel.
     drop_zero_frames : bool
-        Whether a frame that is zero in all cells that the mask shows is no observation but an
-        outage, and is to be missing.
+        Whether to treat a frame that is zero in all cells that the mask shows as missing.
     sort : bool
-        Whether to put the frames in order of time; if not, times that go back are an error.
+        Whether to sort the frames by time. If not, times that go back are an error.
     duplicates : {"raise", "first", "last", "sum"}
-        What becomes of frames of the same time: an error, the first or the last of them, or their
-        sum, for files in which each counts a part of the flow.
+        How to treat frames of the same time: raise an error, keep the first or the last, or sum
+        them, for files in which each counts a part of the flow.
     gaps : {"raise", "split", "nan", "zero", "previous", "linear"}
-        What becomes of times without a frame: an error, a series for each run between them, or
-        frames of NaN (which the models of this package bridge), of zeros, like the one before, or
-        interpolated between their neighbours in time.
+        How to treat missing frames: raise an error, split the frames at each gap, or fill in frames
+        of NaN (which the models of this package bridge), zeros, a copy of the frame before, or
+        values interpolated in time.
     max_gap : int, optional
-        The largest number of missing frames that is filled; longer gaps split. Default: all.
+        The largest number of missing frames to fill; the series is split at longer gaps. Default:
+        fill all gaps.
     min_length : int
         The least number of frames of a series; shorter runs are dropped.
     coordinates, mask, static_fields, attributes, metadata, dtype
@@ -101,18 +107,18 @@ def from_flow(
 
     Returns
     -------
-    list of TimeSeries
-        In order of time; a single one where there is no gap or all of them are filled. They share
-        the memory of `frames` as far as those of `frames_to_series` do, if no frame in between is
-        left out or moved.
+    TimeSeries or list of TimeSeries
+        A list, in order of time, if and only if the arguments allow a split: with
+        ``gaps="split"``, or with `max_gap`. Series share the memory of `frames` as those of
+        `frames_to_series` do, if no frame is dropped, moved or filled in between.
 
     Raises
     ------
     TypeError
         If frames, times, `freq` or `dtype` are of the wrong type.
     ValueError
-        If times go back, are doubled or have gaps, and the arguments do not say what to do; if they
-        do not lie on `freq`, or it cannot be read; if clocks change within a run; if nothing is
+        If times go back, have duplicates or gaps, and the arguments do not say what to do; if they
+        do not lie on `freq`, or it cannot be read; if clocks change within a run; if no frame is
         left; or if shapes do not fit.
 
     See Also
@@ -126,53 +132,47 @@ def from_flow(
 
     >>> times = pd.date_range("2016-01-01", periods=48, freq="30min").delete(6)
     >>> frames = np.ones((47, 2, 16, 12), dtype=np.float32)
-    >>> [len(series) for series in from_flow(frames, times)]
+    >>> [len(series) for series in from_flow(frames, times, gaps="split")]
     [6, 41]
-    >>> [series] = from_flow(frames, times, gaps="nan")
+    >>> series = from_flow(frames, times, gaps="nan")
     >>> len(series), int(np.isnan(series.values()).any(axis=1).sum())
     (48, 1)
     """
-    checked_choice("gaps", gaps, Gaps)
-    checked_choice("duplicates", duplicates, Duplicates)
-    least = checked_integer("min_length", min_length)
-    _check_max_gap(max_gap, gaps)
-    whole = frames_to_series(
-        frames,
-        layout=layout,
-        channel_names=channel_names,
-        coordinates=coordinates,
-        mask=mask,
-        dtype=dtype,
-    )
+    check_choice("gaps", gaps, Gaps)
+    check_choice("duplicates", duplicates, Duplicates)
+    if max_gap is not None and checked_integer("max_gap", max_gap) and gaps in ("raise", "split"):
+        raise ValueError(f"`max_gap={max_gap}` needs `gaps` that are filled, got gaps={gaps!r}")
+    of_grid: Any = {"channel_names": channel_names, "coordinates": coordinates, "mask": mask}
+    whole = frames_to_series(frames, layout=layout, dtype=dtype, **of_grid)
     if isinstance(whole, list):
-        raise ValueError(
-            f"`layout={layout!r}` must have no B, because every clip of a batch has times of its "
-            "own; pass the clips one by one"
-        )
+        raise ValueError(f"`layout={layout!r}` must have no B: convert the clips one by one")
     array = series_to_frames(whole, layout="TSCHW")
     index = checked_times(times, len(array))
     if drop_zero_frames:
-        array, index = without_zero_frames(array, index, grid_of(whole).mask)
-    array, index = without_doubles(*in_order(array, index, sort), duplicates)
-    runs = long_runs(find_runs(index, freq, gaps, max_gap), least, gaps)
+        array, index = drop_zeros(array, index, grid_of(whole).mask)
+    array, index = merge_duplicates(*put_in_order(array, index, sort), duplicates)
+    runs = find_runs(index, freq, gaps, max_gap)
+    kept = [run for run in runs if len(run.times) >= checked_integer("min_length", min_length)]
+    if len(kept) < len(runs):
+        logger.warning("Dropped %d of %d runs: too short.", len(runs) - len(kept), len(runs))
+    if not kept:
+        raise ValueError(f"`min_length={min_length}` leaves no series; pass a smaller one")
     # Any: without a B in the layout, `frames_to_series` returns one series
     series: list[Any] = [
         frames_to_series(
-            filled(array, run, gaps),
+            fill(array, run, gaps),
             layout="TSCHW",
-            channel_names=channel_names,
             times=wall_clock(run.times),
-            freq=run.step,
-            coordinates=coordinates,
-            mask=mask,
+            freq=run.times.freq if hasattr(run.times, "freq") else run.times.step,
             static_fields=static_fields,
             attributes=with_time_zone(attributes, time_zone(run.times)),
             metadata=metadata,
             dtype=None,
+            **of_grid,
         )
-        for run in runs
+        for run in kept
     ]
-    return series
+    return series if gaps == "split" or max_gap is not None else series[0]
 
 
 def to_flow(
@@ -183,27 +183,25 @@ def to_flow(
     Parameters
     ----------
     series : TimeSeries or sequence of TimeSeries
-        Of the same grid, without a common time; in any order.
+        Series of one grid that do not overlap in time, in any order.
     layout : str
         The axes of the frames, without B. A stochastic series gets its axis S at the end where
         `layout` does not place it.
     drop_missing : bool
-        Whether to leave out frames that are NaN in all cells that the mask shows, such as those
-        with which ``from_flow(..., gaps="nan")`` filled the gaps.
+        Whether to drop frames that are NaN in all cells that the mask shows, such as those that
+        ``from_flow(..., gaps="nan")`` filled in.
 
     Returns
     -------
     frames : numpy.ndarray
-        In the order of `layout`; a view of a single series where no frame is left out.
+        In the order of `layout`; a view of a single series if no frame is dropped.
     times : DatetimeIndex or RangeIndex
-        The T times, in the time zone that the series remember.
+        The T times, in the time zone that the series were made with.
 
     Raises
     ------
-    TypeError
-        If `series` is neither a series nor a sequence of them.
     ValueError
-        If the sequence is empty, its series overlap or differ in grid, time zone or number of
+        If there is no series, the series overlap or differ in grid, time zone or number of
         samples, or `layout` has a B.
 
     See Also
@@ -214,31 +212,53 @@ def to_flow(
     --------
     >>> times = pd.date_range("2016-01-01", periods=48, freq="30min").delete(6)
     >>> frames = np.ones((47, 2, 16, 12), dtype=np.float32)
-    >>> joined, joined_times = to_flow(from_flow(frames, times))
+    >>> joined, joined_times = to_flow(from_flow(frames, times, gaps="split"))
     >>> np.array_equal(joined, frames), joined_times.equals(times)
     (True, True)
     """
-    parts = checked_parts(series)
-    pieces = [series_to_frames(part, layout=layout) for part in parts]
     if "B" in layout:
         raise ValueError(f"`layout={layout!r}` must have no B: the series are joined in time")
+    parts = _in_order(series)
     axis = layout.index("T")
-    times: Any = series_to_times(parts[0])
-    if len(parts) > 1:
-        times = times.append([series_to_times(part) for part in parts[1:]])
-    frames = pieces[0] if len(parts) == 1 else np.concatenate(pieces, axis=axis)
+    pieces = [series_to_frames(part, layout=layout) for part in parts]
+    first, *others = (series_to_times(part) for part in parts)
+    times: Any = first.append(others) if others else first
+    frames = np.concatenate(pieces, axis=axis) if others else pieces[0]
     if drop_missing:
-        known = np.concatenate([is_known(part) for part in parts])
+        known = np.concatenate([_is_known(part) for part in parts])
         frames, times = np.compress(known, frames, axis=axis), times[known]
     return frames, times
 
 
-def _check_max_gap(max_gap: int | None, gaps: Gaps) -> None:
-    if max_gap is None:
-        return
-    checked_integer("max_gap", max_gap)
-    if gaps in ("raise", "split"):
-        raise ValueError(
-            f"`max_gap={max_gap}` says which gaps are filled, but gaps={gaps!r} fills none; pass "
-            "gaps='nan', 'zero', 'previous' or 'linear', or leave `max_gap` out"
-        )
+def _in_order(series: TimeSeries | Sequence[TimeSeries]) -> list[TimeSeries]:
+    """Return series that can be joined, in order of time."""
+    given = [series] if isinstance(series, TimeSeries) else series
+    parts = sorted(given, key=lambda part: part.start_time())
+    if not parts:
+        raise ValueError("`series` must hold at least one series, got none")
+    for early, late in pairwise(parts):
+        start: Any = late.start_time()  # a date or a number, which pandas' stubs keep apart
+        if start <= early.end_time():
+            raise ValueError(
+                f"`series` must not overlap, got {time_span(early)} and {time_span(late)}; cut one "
+                "of them, or convert them one by one"
+            )
+        if _kind(early) != _kind(late):
+            raise ValueError(
+                "`series` must agree in grid, number of samples and time zone, got "
+                f"{_kind(early)} and {_kind(late)}; convert them one by one"
+            )
+    return parts
+
+
+def _kind(series: TimeSeries) -> tuple[Any, ...]:
+    grid = grid_of(series)
+    return grid, series.n_samples, grid.attributes_of("time").get("time_zone")
+
+
+def _is_known(series: TimeSeries) -> NDArray[np.bool_]:
+    """Return which frames (T,) hold a number in a cell that the mask shows."""
+    frames, mask = series_to_frames(series, layout="TSCHW"), grid_of(series).mask
+    shown = frames if mask is None else frames[..., mask]
+    known: NDArray[np.bool_] = ~np.isnan(shown).reshape(len(frames), -1).all(axis=1)
+    return known
