@@ -1,12 +1,11 @@
-"""What all grid models share: the grid of their series, validation, Darts' plumbing."""
+"""What all grid models share: options, the grid of their series, Darts' plumbing."""
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from itertools import chain
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
@@ -15,40 +14,19 @@ import torch
 from darts import TimeSeries
 from darts.logging import get_logger
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
-from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
+from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
-from darts_mim.checks import checked_integer
 from darts_mim.grid import Grid
-from darts_mim.models.agreement import (
-    COVARIATES,
-    check_contents,
-    check_grid,
-    check_layouts,
-    grid_of,
-    grids_of,
-    layouts_of,
-    most_telling,
-    with_own_grid,
-)
-from darts_mim.models.checks import (
-    check_options,
-    check_precision,
-    check_sample,
-    check_sampling,
-    check_series,
-    check_shift,
-    check_static,
-    check_values,
-)
-from darts_mim.models.covariates import CovariateLayout, lay_out_inputs, warn_of_spread
+from darts_mim.models.checked import CheckedGridModel
+from darts_mim.models.checks import check_options, check_sampling
+from darts_mim.models.covariates import lay_out_inputs, warn_of_spread
 from darts_mim.models.data import ResumableDataModule
 from darts_mim.models.likelihoods import check_normalisation, check_priors
 from darts_mim.models.locking import one_at_a_time
 from darts_mim.models.memory import enough_memory
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.models.saving import SavedGridModel
 from darts_mim.models.signatures import full_signature
 from darts_mim.nn.sampling import ScheduledSampling
 
@@ -58,7 +36,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
-class GridForecastingModel(SavedGridModel, ABC):
+class GridForecastingModel(CheckedGridModel, ABC):
     """Darts model of series whose components are the cells of a grid.
 
     A subclass names its module, writes down the options of its network, hands them to
@@ -199,6 +177,19 @@ class GridForecastingModel(SavedGridModel, ABC):
         params = {k: v for k, v in self.model_params.items() if k not in self._passed_on}
         return type(self)(**deepcopy(params))
 
+    def _twin(self, grid: Grid | None, **network_options: Any) -> Self:
+        """Return a model without a module, on another grid or with other options of its network.
+
+        Unlike a new one it needs no constructor, and leaves no files.
+        """
+        twin = copy(self)
+        own = cast(dict[str, Any], self.pl_module_params).items()
+        # metrics may not be copied, and are not needed
+        twin.pl_module_params = {k: deepcopy(v) for k, v in own if k != "torch_metrics"}
+        twin.network_options = {**self.network_options, **network_options}
+        twin._given_grid = grid or self._given_grid
+        return twin
+
     @classmethod
     def _get_default_model_params(cls) -> dict[str, Any]:
         return {name: each.default for name, each in cls.__signature__.parameters.items()}
@@ -265,24 +256,12 @@ class GridForecastingModel(SavedGridModel, ABC):
         plan = fitted_plan(self) if series is None else plan_for(self, series, *covariates)
         return summarise(plan, batch_size, n)
 
-    # --- training -------------------------------------------------------------------------------
-
-    fit = one_at_a_time(SavedGridModel.fit)
-    fit_from_dataset = one_at_a_time(SavedGridModel.fit_from_dataset)
-    lr_find = one_at_a_time(SavedGridModel.lr_find)
-    scale_batch_size = one_at_a_time(SavedGridModel.scale_batch_size)
-
-    def _setup_for_fit_from_dataset(
-        self, series: Any, *args: Any, **kwargs: Any
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        check_series("series", series)
-        for name in ("val_series", *COVARIATES):
-            if kwargs.get(name) is not None:
-                check_series(name, kwargs[name])
-        found, params = super()._setup_for_fit_from_dataset(series, *args, **kwargs)
-        # here, so that Darts does not remember a training series that is refused
-        self._accept_datasets(params["train_dataset"], params["val_dataset"], params["trainer"])
-        return found, params
+    fit = one_at_a_time(CheckedGridModel.fit)
+    fit_from_dataset = one_at_a_time(CheckedGridModel.fit_from_dataset)
+    lr_find = one_at_a_time(CheckedGridModel.lr_find)
+    scale_batch_size = one_at_a_time(CheckedGridModel.scale_batch_size)
+    predict = one_at_a_time(CheckedGridModel.predict)
+    predict_from_dataset = one_at_a_time(CheckedGridModel.predict_from_dataset)
 
     def _setup_for_train(
         self,
@@ -291,7 +270,6 @@ class GridForecastingModel(SavedGridModel, ABC):
         trainer: pl.Trainer | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        self._verify_train_dataset_type(train_dataset)
         self._accept_datasets(train_dataset, val_dataset, trainer)
         is_new = not self.model_created
         params: dict[str, Any] = super()._setup_for_train(
@@ -322,42 +300,6 @@ class GridForecastingModel(SavedGridModel, ABC):
         except MemoryError:
             self._fit_called = self.model_created  # Darts has taken it for fitted already
             raise
-
-    def _accept_datasets(
-        self,
-        train_dataset: TorchTrainingDataset,
-        val_dataset: TorchTrainingDataset | None,
-        trainer: pl.Trainer | None,
-    ) -> None:
-        """Check training data, and take over their grid if the model has none yet."""
-        datasets: list[Any] = (
-            [train_dataset] if val_dataset is None else [train_dataset, val_dataset]
-        )
-        expected, layouts = self._settle(datasets)
-        known_layouts = self._covariate_layouts if self.model_created else layouts[0]
-        horizon = self.output_chunk_length if self._requires_training else None
-        precision = trainer.precision if trainer else self.trainer_params.get("precision")
-        for dataset, layout in zip(datasets, layouts, strict=True):
-            check_shift(dataset, self.output_chunk_shift)
-            if len(dataset):
-                check_sample(dataset[0], self.input_chunk_length, horizon)
-                sample = self.train_sample or train_dataset[0]
-                check_precision(dataset, sample.past_target.dtype, precision)
-            check_layouts(layout, known_layouts)
-            check_contents(dataset, expected, self.likelihood, is_training=dataset is train_dataset)
-        self._fitted_grid, self._covariate_layouts = expected, dict(known_layouts)
-
-    def _settle(
-        self, datasets: Sequence[Any]
-    ) -> tuple[Grid | None, list[dict[str, CovariateLayout]]]:
-        """Return the one grid of data sets, and the layouts of the covariates of each."""
-        grids = [grids_of(dataset, self._given_grid) for dataset in datasets]
-        is_settled = self.model_created or self._given_grid
-        expected = self.grid if is_settled else most_telling(grids[0])
-        if self._given_grid is None:
-            for grid in chain(*grids):
-                check_grid(grid, expected, type(self).__name__)
-        return expected, [layouts_of(dataset, expected) for dataset in datasets]
 
     def _create_model(self, train_sample: TorchTrainingSample) -> GridForecastingModule:
         return self.module_type(
@@ -391,61 +333,3 @@ class GridForecastingModel(SavedGridModel, ABC):
             "seed": int(torch.randint(2**31, (), device="cpu")),
             **params,
         }
-
-    # --- prediction -----------------------------------------------------------------------------
-
-    predict = one_at_a_time(SavedGridModel.predict)
-    predict_from_dataset = one_at_a_time(SavedGridModel.predict_from_dataset)
-
-    def _build_inference_dataset(
-        self, n: int, series: Sequence[TimeSeries], *args: Any, **kwargs: Any
-    ) -> TorchInferenceDataset:
-        check_series("series", series)
-        grid, is_given = self.grid, self._given_grid is not None
-        if grid is not None and (is_given or grid.shape[1:] != (1, 1)):
-            series = [with_own_grid(each, grid, is_given=is_given) for each in series]
-        return super()._build_inference_dataset(n, series, *args, **kwargs)
-
-    def _setup_for_predict(
-        self, n: int, dataset: TorchInferenceDataset, *args: Any, **kwargs: Any
-    ) -> dict[str, Any]:
-        checked_integer("n", n)
-        if kwargs.get("batch_size") is not None:
-            checked_integer("batch_size", kwargs["batch_size"])
-        self._verify_inference_dataset_type(dataset)
-        check_sample(dataset[0], self.input_chunk_length)
-        self._check_history(n, dataset)
-        params: dict[str, Any] = super()._setup_for_predict(n, dataset, *args, **kwargs)
-        trainer, sample = params["trainer"], cast(TorchTrainingSample, self.train_sample)
-        check_precision(dataset, cast(np.ndarray, sample.past_target).dtype, trainer.precision)
-        if trainer.world_size > 1:
-            raise ValueError(
-                f"`predict` works in one process, got a trainer of {trainer.world_size} devices, "
-                "each of which would forecast a part; give one of a single device, as in "
-                "`predict(..., trainer=pl.Trainer(devices=1))`"
-            )
-        return params
-
-    def _check_history(self, n: int, dataset: Any) -> None:
-        """Check what forecasts read of the series and covariates that a data set is made from."""
-        check_layouts(layouts_of(dataset, self.grid), self._covariate_layouts)
-        all_series, bounds = getattr(dataset, "series", ()), getattr(dataset, "bounds", None)
-        if dataset[0].static_covariates is not None:
-            check_static(all_series, cast(GridForecastingModule, self.model).input_layout.static)
-        ahead = {
-            "past_covariates": max(n - self.output_chunk_length, 0),
-            "future_covariates": self.output_chunk_shift + n,
-        }
-        for index, series in enumerate(all_series):
-            if self._given_grid is None:
-                check_grid(grid_of(series, None), self.grid, type(self).__name__)
-            # the last input chunk, or what Darts' historical forecasts span
-            first, last = (len(series),) * 2 if bounds is None else map(int, bounds[index])
-            start = max(first - self.input_chunk_length, 0)
-            check_values(series, start=start, end=last, may_miss=True, grid=self.grid)
-            for name in COVARIATES:
-                if covariates := getattr(dataset, name, None):
-                    # outside of them, Darts has refused the forecast or will
-                    [begin] = covariates[index].time_index.get_indexer(series.time_index[[start]])
-                    end = begin + last - start + ahead[name]
-                    check_values(covariates[index], name=name, start=int(begin), end=int(end))

@@ -60,8 +60,8 @@ def verify(path: Path) -> None:
     """
     if not path.is_file():
         return
-    found = _seal_of(path)
-    is_whole = zipfile.is_zipfile(path) if found is None else found.digest == _digest(path)
+    digest = _seal_of(path).digest
+    is_whole = zipfile.is_zipfile(path) if digest == _NOTHING else digest == _digest(path)
     if not is_whole:
         raise ValueError(
             f"`{path}` is damaged or incomplete: its contents do not have the checksum they were "
@@ -80,12 +80,14 @@ def check_pair(path: Path) -> None:
     weights, draft = weights_of(path), draft_of(path)
     if not weights.is_file():
         return
-    digest = (_seal_of(weights) or Seal()).digest
-    if (_seal_of(path) or Seal()).partner == digest:
+    digest = _seal_of(weights).digest
+    if _seal_of(path).partner == digest:
         return
-    if (_seal_of(draft) or Seal()).partner == digest:
+    if draft.is_file() and _seal_of(draft).partner == digest:
         draft.replace(path)  # the save was killed after the weights, before the model
     elif path.is_file():
+        verify(path)
+        verify(weights)
         raise ValueError(
             f"`{path}` and `{weights}` were not saved together: the options of the one do not "
             "belong to the weights of the other; copy both files of one save"
@@ -102,14 +104,18 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _seal_of(path: Path) -> Seal | None:
-    size = len(_MARK) + 2 * len(_NOTHING)
-    if not path.is_file() or path.stat().st_size < size:
-        return None
+def _seal_of(path: Path) -> Seal:
+    """Return the seal of a file; one of zeros if there is none, or no file."""
+    if not path.is_file():
+        return Seal()
+    size = min(len(_MARK) + 2 * len(_NOTHING), path.stat().st_size)
     with path.open("rb") as file:
         file.seek(-size, os.SEEK_END)
-        tail = file.read().decode(errors="replace").removeprefix(_MARK.decode())
-    return Seal(tail[:64], tail[64:]) if len(tail) == 2 * len(_NOTHING) else None
+        tail = file.read()
+    if not tail.startswith(_MARK):
+        return Seal()
+    text = tail.removeprefix(_MARK).decode(errors="replace")
+    return Seal(text[: len(_NOTHING)], text[len(_NOTHING) :])
 
 
 def _digest(path: Path) -> str:

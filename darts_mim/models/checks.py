@@ -161,17 +161,13 @@ def check_sample(
     ValueError
         If the sample has other numbers of frames.
     """
-    lengths = {
-        "past_target": context,
-        "past_covariates": context,
-        "historic_future_covariates": context,
-        "future_target": horizon,
-    }
+    names = ["past_target", "past_covariates", "historic_future_covariates"]
+    lengths = dict.fromkeys(names, context)
     if horizon is not None:
-        lengths["future_covariates"] = horizon
+        lengths |= {"future_target": horizon, "future_covariates": horizon}
     for name, expected in lengths.items():
         array = getattr(sample, name, None)
-        if array is not None and expected is not None and len(array) != expected:
+        if array is not None and len(array) != expected:
             raise ValueError(
                 f"`{name}` of the data set has {len(array)} frames, but the model is for "
                 f"{expected}; make the data set with the model's chunk lengths"
@@ -279,19 +275,17 @@ def check_static(all_series: Sequence[TimeSeries], expected: tuple[int, int] | N
     ValueError
         If there are any.
     """
-    tables = [series.static_covariates for series in all_series]
-    shapes = [None if table is None else table.shape for table in tables]
-    expected = expected or next(iter(shapes), None)
-    for index, table in enumerate(tables):
-        if table is None or table.shape != expected:
+    for index, series in enumerate(all_series):
+        table = series.static_covariates
+        shape = None if table is None else table.shape
+        expected = expected or shape
+        if table is None or shape != expected:
             raise ValueError(
                 "`static_covariates` must have the same rows and columns in all series, expected "
-                f"{expected}, got {shapes[index]} in series {index}; give all of them one row, or "
-                "a row for each component"
+                f"{expected}, got {shape} in series {index}; give all of them one row, or a row "
+                "for each component"
             )
-        missing = np.argwhere(~np.isfinite(table.to_numpy(dtype=float)))
-        if len(missing):
-            row, column = missing[0]
+        for row, column in np.argwhere(~np.isfinite(table.to_numpy(dtype=float))):
             raise ValueError(
                 f"`static_covariates` must be finite, got {table.iloc[row, column]} in column "
                 f"{table.columns[column]!r} of {table.index[row]!r} in series {index}; fill it, "

@@ -6,11 +6,10 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from darts.utils.data import TorchInferenceDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.torch import MonteCarloDropout
 
-from darts_mim.checks import checked_integer, checked_number
+from darts_mim.checks import checked_number
 from darts_mim.models.base import GridForecastingModel
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.nn.checks import check_patch_fits, checked_options
@@ -36,10 +35,12 @@ class RecurrentModule(GridForecastingModule, ABC):
 
     def __init__(self, network_options: dict[str, Any], dropout: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # also without dropout, so that a sweep over it may begin there
+        self.dropout = MonteCarloDropout(dropout)
         self.network = self.network_type(
             **network_options,
             **self.network_sizes,
-            dropout=MonteCarloDropout(dropout) if dropout else None,
+            dropout=self.dropout if dropout else None,
         )
 
 
@@ -128,21 +129,3 @@ class RecurrentGridModel(GridForecastingModel, ABC):
         params = super()._module_params(train_sample)
         check_patch_fits(self.network_options["patch_size"], *params["grid"].shape[1:])
         return {**params, "dropout": self.dropout}
-
-    def _setup_for_predict(
-        self,
-        n: int,
-        dataset: TorchInferenceDataset,
-        *args: Any,
-        num_samples: int = 1,
-        mc_dropout: bool = False,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        # Darts refuses samples without dropout, which are equal; a sweep over dropout starts there
-        if mc_dropout and not self.supports_probabilistic_prediction:
-            params = super()._setup_for_predict(n, dataset, *args, **kwargs)
-            params["model"].pred_num_samples = checked_integer("num_samples", num_samples)
-            return params
-        return super()._setup_for_predict(
-            n, dataset, *args, num_samples=num_samples, mc_dropout=mc_dropout, **kwargs
-        )

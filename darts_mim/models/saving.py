@@ -84,13 +84,7 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
         draft = draft_of(target)
         if self.model_created and self.trainer is None and not self.load_ckpt_path:
             # Darts saves weights through a trainer; a model just loaded would lose them silently
-            self.trainer = pl.Trainer(
-                accelerator="cpu",
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
+            self.trainer = self._init_trainer({"accelerator": "cpu", "logger": False})
             self.trainer.strategy.connect(cast(PLForecastingModule, self.model))
         if getattr(rank_zero_only, "rank", 0) > 0:
             if self.trainer is not None:  # all processes take part, and the first one writes
@@ -166,11 +160,6 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
         **kwargs: Any,
     ) -> None:
         """Load weights as Darts does; training after it follows ``random_state``."""
-        if kwargs.get("skip_checks") and self._given_grid is None:
-            raise ValueError(
-                "`skip_checks=True` skips reading the grid of the weights; give it with "
-                f"`{type(self).__name__}(grid=...)`, or leave `skip_checks` out"
-            )
         folder = Path(work_dir or DEFAULT_DARTS_FOLDER) / (model_name or self.model_name)
         file_name = file_name or _get_checkpoint_fname(folder.parent, folder.name, best=best)
         if file_name.startswith(("last-", "best-")):
@@ -182,22 +171,28 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
             verify(file)
         super().load_weights_from_checkpoint(model_name, work_dir, file_name, best, **kwargs)
 
-    @property
-    def _weight_options(self) -> dict[str, Any]:
-        """Options that a model must share with the weights it loads."""
+    def _weight_options(self, grid: Grid) -> dict[str, Any]:
+        """Return the options that a model on a grid must share with the weights it loads."""
         module_options = cast(dict[str, Any], self.pl_module_params)
-        names = ["likelihood", "use_reversible_instance_norm"]
+        norm = module_options.get("use_reversible_instance_norm")
+        options = {k: v for k, v in self.network_options.items() if k not in _FREE_OPTIONS}
+        options["likelihood"] = module_options.get("likelihood")
+        options["use_reversible_instance_norm"] = norm
+        options["use_static_covariates"] = self.considers_static_covariates
         if not self.fits_any_length:
-            names += ["input_chunk_length", "output_chunk_length"]
-        return {
-            **{k: v for k, v in self.network_options.items() if k not in _FREE_OPTIONS},
-            **{name: module_options.get(name) for name in names},
-            "use_static_covariates": self.considers_static_covariates,
-        }
+            options["input_chunk_length"] = self.input_chunk_length
+            options["output_chunk_length"] = self.output_chunk_length
+        options["grid.channels"], options["grid.has_mask"] = grid.channels, grid.mask is not None
+        # an affine norm has a gain and a bias for each component
+        if not self.fits_any_grid or (norm and norm != {"affine": False}):
+            options["grid.height"], options["grid.width"] = grid.shape[1:]
+        return options
 
     def _check_ckpt_parameters(self, tfm_save: SavedGridModel) -> None:
         """Check the options of a model whose weights are loaded, and settle grid and encoders."""
-        got, expected = self._weight_options, tfm_save._weight_options
+        saved = cast(Grid, tfm_save.grid)
+        grid = self._given_grid or saved
+        got, expected = self._weight_options(grid), tfm_save._weight_options(saved)
         wrong = [
             f"found {name}={got.get(name)!r}, should be {name}={expected.get(name)!r}"
             for name in {**expected, **got}
@@ -205,47 +200,13 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
         ]
         if wrong:
             raise ValueError(
-                f"The weights are of a model of other options: {'; '.join(wrong)}. Make a model "
-                "with those of the weights."
+                f"the weights do not fit this {type(self).__name__}: {'; '.join(wrong)}. Make it "
+                "with the options of the model that the weights are from"
             )
-        saved, given = cast(Grid, tfm_save.grid), self._given_grid
-        if given is not None:
-            self._check_other_grid(given, saved)
-        self._covariate_layouts = tfm_save._covariate_layouts
-        self._fitted_grid = saved if given is None else None
-        self.train_sample = self._sample_on(given or saved, saved)
+        self._covariate_layouts, self._fitted_grid = tfm_save._covariate_layouts, grid
+        self.train_sample = self._sample_on(grid, saved)
         if self._model_encoder_settings != tfm_save._model_encoder_settings:
-            self.encoders = (
-                self.initialize_encoders()
-            )  # they make covariates for chunks of a length
-
-    def _check_other_grid(self, given: Grid, saved: Grid) -> None:
-        """Refuse a grid that the weights for another one do not fit."""
-        if (given.mask is None) != (saved.mask is None):
-            raise ValueError(
-                f"`grid` is a {given}, but the weights are for a {saved}: the network reads the "
-                "mask of the one and there is none in the other; give a grid with a mask of all "
-                "cells, `np.ones((height, width), bool)`, or train with one"
-            )
-        if given.channels != saved.channels:
-            raise ValueError(
-                f"`grid` has {given.channels} channels, but the weights are for "
-                f"{saved.channels}; give a grid of as many channels"
-            )
-        if not self.fits_any_grid and given.shape[1:] != saved.shape[1:]:
-            raise ValueError(
-                f"`grid` has {given.height} rows x {given.width} columns, but the weights are for "
-                f"{saved.height} rows x {saved.width} columns: {type(self).__name__} has weights "
-                "for each cell of its grid; give a grid of that size, or train a model on this one"
-            )
-        rin = self.model_params.get("use_reversible_instance_norm")
-        is_affine = rin.get("affine", True) if isinstance(rin, dict) else rin
-        if is_affine and given.n_components != saved.n_components:
-            raise ValueError(
-                "`use_reversible_instance_norm` has a gain and a bias for each component, which "
-                "do not fit a grid of another size; train with "
-                "`use_reversible_instance_norm={'affine': False}`"
-            )
+            self.encoders = self.initialize_encoders()  # they are for chunks of a length
 
     def _sample_on(self, given: Grid, saved: Grid) -> TorchTrainingSample:
         """Return the training sample on another grid, of this model's lengths, in zeros."""
