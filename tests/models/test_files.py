@@ -168,7 +168,9 @@ def test_the_best_epoch_of_a_run_is_loaded_without_running_code(tmp_path: Path) 
     checkpoint = torch.load(last, weights_only=False)
     for state in checkpoint["callbacks"].values():
         if state.get("monitor") == "val_loss":
-            state |= {"best_model_path": str(evil), "best_model_score": torch.tensor(-1.0)}
+            state |= dict.fromkeys(("best_model_path", "kth_best_model_path"), str(evil))
+            state |= dict.fromkeys(("best_model_score", "kth_value"), torch.tensor(-1.0))
+            state["best_k_models"] = {str(evil): torch.tensor(-1.0)}
     AtomicCheckpointIO().save_checkpoint(checkpoint, last)
     model.load_ckpt_path = str(last)
     with safe_globals([MyLoss]), pytest.raises(Exception, match="mkdir"):
