@@ -26,6 +26,7 @@ from darts.utils.ts_utils import series2seq
 from numpy.typing import NDArray
 
 from darts_mim.checks import checked_integer
+from darts_mim.series import rebuild_series
 
 __all__ = ["stream_backtest"]
 
@@ -232,15 +233,8 @@ def _parts(windows: list[range], size: int) -> Iterator[tuple[int, range]]:
 
 def _until(series: TimeSeries, end: int) -> TimeSeries:
     """Return the frames before a position; unlike a slice, no values are copied."""
-    return TimeSeries(
-        times=series.time_index[:end],
-        values=series.all_values(copy=False)[:end],
-        components=cast(Any, series.components),
-        static_covariates=series.static_covariates,
-        hierarchy=series.hierarchy,
-        metadata=series.metadata,
-        copy=False,
-    )
+    values = series.all_values(copy=False)[:end]
+    return rebuild_series(series, times=series.time_index[:end], values=values)
 
 
 def _errors(

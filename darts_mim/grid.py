@@ -6,6 +6,7 @@ Letters for shapes: C channels, H height (rows), W width (columns), N = C*H*W co
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
@@ -331,19 +332,13 @@ class Grid:
         Grid of 1 channel (channel_0) x 2 rows x 3 columns
         """
         try:
-            if not isinstance(metadata, Mapping):
-                raise TypeError(f"it is no mapping but {type(metadata).__name__}")
             arguments = dict(metadata)
             if arguments.get("mask") is not None:
                 shape = (arguments["height"], arguments["width"])
                 arguments["mask"] = unpacked_mask(arguments["mask"], *shape)
             return cls(**arguments)
         except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"`metadata` is not the plain data of a grid, {metadata!r:.120}: {error}; expected "
-                f"what `Grid.to_metadata()` returns; if the key {METADATA_KEY!r} of your series' "
-                "metadata holds something else, give that another key"
-            ) from error
+            raise _no_grid(metadata, error) from error
 
     @classmethod
     def from_series(cls, series: TimeSeries) -> Grid | None:
@@ -375,18 +370,19 @@ class Grid:
         >>> print(Grid.from_series(series.with_metadata({"grid": grid.to_metadata()})))
         Grid of 1 channel (channel_0) x 2 rows x 3 columns
         """
-        metadata = series.metadata or {}
-        if METADATA_KEY not in metadata:
+        expected = stated_components(series)
+        if expected is None:
             return None
-        grid = cls.from_metadata(metadata[METADATA_KEY])
-        names = _component_index(grid.channel_names, grid.height, grid.width)
-        if series.n_components != grid.n_components:
+        if series.n_components != expected:
             raise ValueError(
-                f"`series` has {series.n_components} components, but its metadata describe {grid} "
-                f"with {grid.n_components}; components were selected, stacked or aggregated. Cut "
-                "or join the frames instead and make a new series of them, or drop the grid with "
-                f"`series.with_metadata({{}})` to use the components without one"
+                f"`series` has {series.n_components} components, but the grid in its metadata has "
+                f"{expected}: components were selected, stacked or aggregated, or the series holds "
+                "likelihood parameters. Select cells of the frames and make a new series of them, "
+                "forecast samples instead of parameters, or drop the grid with "
+                "`series.with_metadata({})`"
             )
+        grid = cls.from_metadata(series.metadata[METADATA_KEY])
+        names = _component_index(grid.channel_names, grid.height, grid.width)
         if not names.equals(series.components) and set(names) == set(series.components):
             raise ValueError(
                 "`series` holds the components of its grid in another order, so its frames would "
@@ -461,6 +457,52 @@ def grid_of(series: TimeSeries) -> Grid:
     Grid of 2 channels (channel_0, channel_1) x 1 row x 1 column
     """
     return Grid.from_series(series) or Grid(series.n_components, 1, 1)
+
+
+def stated_components(series: TimeSeries) -> int | None:
+    """Return how many components the grid in a series' metadata has, before the grid is made.
+
+    Parameters
+    ----------
+    series : darts.TimeSeries
+        Any series.
+
+    Returns
+    -------
+    int or None
+        N, which the series itself need not have; None if the series carries no grid.
+
+    Raises
+    ------
+    ValueError
+        If the metadata are not the plain data of a grid.
+
+    Examples
+    --------
+    >>> from darts import TimeSeries
+    >>> series = TimeSeries.from_values(np.zeros((10, 6)))
+    >>> grid = {"channels": 1, "height": 30_000, "width": 30_000}
+    >>> stated_components(series.with_metadata({"grid": grid}))
+    900000000
+    """
+    metadata = series.metadata or {}
+    if METADATA_KEY not in metadata:
+        return None
+    stated = metadata[METADATA_KEY]
+    try:
+        return math.prod(
+            checked_integer(name, stated[name]) for name in ("channels", "height", "width")
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise _no_grid(stated, error) from error
+
+
+def _no_grid(metadata: Any, error: Exception) -> ValueError:
+    return ValueError(
+        f"`metadata` is not the plain data of a grid, {metadata!r:.120}: {error}; expected the "
+        f"result of `Grid.to_metadata()`. If the key {METADATA_KEY!r} of your series' metadata "
+        "holds something else, use another key for it"
+    )
 
 
 def check_same_cells(grids: Mapping[str, Grid]) -> None:

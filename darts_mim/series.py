@@ -6,6 +6,7 @@ S samples of a stochastic series, N = C*H*W components.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
+from darts.utils.likelihood_models.base import likelihood_component_names
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from darts_mim.grid import METADATA_KEY, Grid, grid_of
+from darts_mim.grid import METADATA_KEY, Grid, grid_of, stated_components
 from darts_mim.time_zones import in_time_zone, time_zone, with_time_zone
 from darts_mim.times import Frequency, Start, make_time_index
 
@@ -28,6 +30,7 @@ _LETTERS = {
     "S": "samples",
 }
 _FRAMES = "BTSCHW"  # the order inside: what `Grid` needs last comes last
+_QUANTILE = re.compile(r"(.*)_(q\d\.\d{3})", re.DOTALL)  # a component's quantile in Darts
 
 
 def frames_to_series(
@@ -247,9 +250,117 @@ def series_to_times(series: TimeSeries) -> pd.DatetimeIndex | pd.RangeIndex:
     >>> series.start_time(), series_to_times(series)[0]
     (Timestamp('2026-01-01 00:00:00'), Timestamp('2026-01-01 00:00:00+0100', tz='Europe/Berlin'))
     """
-    zone = grid_of(series).attributes_of("time").get("time_zone")
+    # not of the grid itself: times do not depend on which components are left
+    stated = (series.metadata or {}).get(METADATA_KEY) or {}
+    zone = ((stated.get("attributes") or {}).get("time") or {}).get("time_zone")
     times: pd.DatetimeIndex | pd.RangeIndex = in_time_zone(series.time_index, zone)
     return times
+
+
+def rebuild_series(series: TimeSeries, **changes: Any) -> TimeSeries:
+    """Return a series that differs in some parts; values that stay are not copied.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Any series.
+    **changes
+        Arguments of the ``TimeSeries`` constructor that differ: `values`, `times`, `components`,
+        `static_covariates`, `hierarchy` or `metadata`.
+
+    Returns
+    -------
+    TimeSeries
+        The other series.
+
+    Examples
+    --------
+    >>> series = frames_to_series(np.zeros((3, 1, 2, 2), dtype=np.float32))
+    >>> other = rebuild_series(series, metadata={"city": "New York"})
+    >>> np.shares_memory(other.all_values(copy=False), series.all_values(copy=False))
+    True
+    """
+    parts: dict[str, Any] = {
+        "times": series.time_index,
+        "values": series.all_values(copy=False),
+        "components": series.components,
+        "static_covariates": series.static_covariates,
+        "hierarchy": series.hierarchy,
+        "metadata": series.metadata,
+    }
+    return TimeSeries(**{**parts, **changes}, copy=False)
+
+
+def parameter_names(series: TimeSeries) -> list[str]:
+    """Return the likelihood parameters that a forecast holds for each component, in order.
+
+    Darts appends their names to those of the components: ``"rain_0_0_q0.100"``,
+    ``"rain_0_0_q0.900"``, ``"rain_0_1_q0.100"``, ...
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Any series. Without a grid, only quantiles are found.
+
+    Returns
+    -------
+    list of str
+        Such as ``["q0.100", "q0.900"]``; empty if the series holds values.
+
+    Examples
+    --------
+    >>> series = TimeSeries.from_values(np.zeros((3, 2)), columns=["a_q0.100", "a_q0.900"])
+    >>> parameter_names(series)
+    ['q0.100', 'q0.900']
+    """
+    components = list(series.components)
+    n_grid = stated_components(series)
+    if n_grid is None:
+        found = [_QUANTILE.fullmatch(name) for name in components]
+        if not all(found):
+            return []
+        names = list(dict.fromkeys(match[1] for match in found if match))
+        parameters = list(dict.fromkeys(match[2] for match in found if match))
+    else:
+        size, rest = divmod(series.n_components, n_grid)
+        if rest or not size:
+            return []
+        names = Grid.from_metadata((series.metadata or {})[METADATA_KEY]).component_names
+        parameters = [name.removeprefix(f"{names[0]}_") for name in components[:size]]
+    return parameters if components == likelihood_component_names(names, parameters) else []
+
+
+def grid_of_forecast(series: TimeSeries) -> Grid:
+    """Return the grid of a series that holds values or likelihood parameters.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Any series.
+
+    Returns
+    -------
+    Grid
+        As `grid_of` returns it, without regard to the parameters.
+
+    Raises
+    ------
+    ValueError
+        If the components are neither those of the grid nor likelihood parameters of them.
+
+    Examples
+    --------
+    >>> series = TimeSeries.from_values(np.zeros((3, 2)), columns=["a_q0.100", "a_q0.900"])
+    >>> print(grid_of_forecast(series))
+    Grid of 1 channel (channel_0) x 1 row x 1 column
+    """
+    n_parameters = len(parameter_names(series))
+    if n_parameters < 2:
+        return grid_of(series)
+    metadata = series.metadata or {}
+    if METADATA_KEY not in metadata:
+        return Grid(series.n_components // n_parameters, 1, 1)
+    return Grid.from_metadata(metadata[METADATA_KEY])
 
 
 def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.DataFrame | None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import MinMaxScaler
 
 from darts_mim.grid import METADATA_KEY, Grid, grid_of
+from darts_mim.series import parameter_names, rebuild_series
 
 _STRETCH = 2**20  # values handled in one go, so that memory maps stay out of memory
 
@@ -255,16 +256,7 @@ def _apply(
     for stretch in _stretches(values, scope, _STRETCH):
         for columns, scaler in fitted.groups:
             stretch.write(columns, getattr(scaler, method)(stretch.rows(columns)))
-    components: Any = series.components  # an index, which Darts takes as well as a list
-    return TimeSeries(
-        times=series.time_index,
-        values=values,
-        components=components,
-        static_covariates=series.static_covariates,
-        hierarchy=series.hierarchy,
-        metadata=series.metadata,
-        copy=False,
-    )
+    return rebuild_series(series, values=values)
 
 
 def _stretches(
@@ -344,17 +336,14 @@ def _check_no_parameters(series: TimeSeries) -> None:
 
     Quantiles lie on the scale of the values, other parameters need not: say, a rate.
     """
-    metadata = series.metadata or {}
-    if METADATA_KEY not in metadata:
-        return
-    grid = Grid.from_metadata(metadata[METADATA_KEY])
-    name, first = grid.component_names[0], series.components[0]
-    is_quantile = first.startswith(f"{name}_q") and series.n_components == grid.n_components
-    if first.startswith(f"{name}_") and not is_quantile:
+    has_grid = METADATA_KEY in (series.metadata or {})
+    parameters = parameter_names(series) if has_grid else []
+    if len(parameters) > 1 or (parameters and not parameters[0].startswith("q")):
         raise ValueError(
-            f"`series` holds likelihood parameters or several quantiles, such as {first!r}, but a "
-            "channel's statistics are for its values; forecast samples, without "
-            "`predict_likelihood_parameters`, scale them back, and take quantiles of the result"
+            f"`series` holds likelihood parameters or several quantiles, such as "
+            f"{series.components[0]!r}, but a channel's statistics are for its values; forecast "
+            "samples, without `predict_likelihood_parameters`, scale them back, and take quantiles "
+            "of the result"
         )
 
 

@@ -234,7 +234,7 @@ def test_selected_components_no_longer_fit_the_grid(grid):
 
 def test_stacked_components_no_longer_fit_the_grid(grid):
     series = series_on(grid)
-    with pytest.raises(ValueError, match=r"`series` has 48 components.* with 24;.*Cut or join"):
+    with pytest.raises(ValueError, match=r"`series` has 48 components.* has 24: .*Select cells"):
         Grid.from_series(series.stack(series))
 
 
@@ -252,9 +252,9 @@ def test_reordered_components_are_refused_and_the_remedy_works(grid):
     [
         (0, ValueError, "must be at least 1"),
         (-3, ValueError, "must be at least 1"),
-        (2.0, TypeError, "must be an integer, got 2.0 of type float"),
-        (True, TypeError, "must be an integer, got True"),
-        ("2", TypeError, "must be an integer, got '2'"),
+        (2.0, TypeError, "must be an integer .* got 2.0 of type float"),
+        (True, TypeError, "must be an integer .* got True"),
+        ("2", TypeError, "must be an integer .* got '2'"),
     ],
 )
 def test_sizes_are_whole_numbers_of_at_least_one(name, size, error, message):
