@@ -1,7 +1,5 @@
-"""From a file to a probabilistic forecast in a file: what models return becomes xarray data."""
+"""Forecasts and computed values: their fields, what they say of themselves, files."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,237 +8,197 @@ import pandas as pd
 import pytest
 import xarray as xr
 from darts import TimeSeries
-from darts.models import ConformalNaiveModel
-from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from darts.utils.likelihood_models.torch import QuantileRegression
 
-from darts_mim import MIMModel
+from darts_mim import GridScaler, MIMModel
 from darts_mim.adapters import from_xarray, to_xarray
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-TINY: dict[str, Any] = {
-    "hidden_channels": (4, 3),
-    "kernel_size": 3,
-    "n_epochs": 1,
-    "random_state": 0,
-    "pl_trainer_kwargs": {**QUIET, "limit_train_batches": 2, "logger": False},
-}
+CLAIMS = ("title", "creator_name", "processing_level", "id")
 
 
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
     """Two variables on a grid with land, one of them with another order of dimensions."""
     rng = np.random.default_rng(0)
-    times = pd.date_range("2000-01-01", periods=30, freq="MS", unit="ns") + pd.Timedelta("14D")
-    lat, lon = np.array([10, 0, -10], np.float32), np.arange(4) * 90.0
+    times = pd.date_range("2000-01-01", periods=24, freq="MS", unit="ns")
+    coords = {
+        "time": (
+            "time",
+            times + pd.Timedelta("14D"),
+            {"bounds": "time_bnds", "actual_range": [0, 9]},
+        ),
+        "lat": np.array([10, 0, -10], np.float32),
+        "lon": np.arange(4) * 90.0,
+        "area": (("lat", "lon"), rng.random((3, 4))),
+        "month": ("time", times.month),
+    }
+    values = rng.random((24, 3, 4)).astype(np.float32)
     sst = xr.DataArray(
-        rng.random((30, 3, 4)).astype(np.float32),
-        {"time": times, "lat": lat, "lon": lon},
-        ("time", "lat", "lon"),
-        attrs={"units": "degC", "grid_mapping": "crs"},
+        values, {k: coords[k] for k in ("time", "lat", "lon")}, ("time", "lat", "lon")
     )
     sst[:, 0, 1] = np.nan
+    sst.attrs = {"units": "degC", "long_name": "sea", "grid_mapping": "crs", "valid_min": -2.0}
     ice = (sst * 2).astype("f8").transpose("lon", "time", "lat").assign_attrs(units="1")
-    coords = {"area": (("lat", "lon"), rng.random((3, 4))), "month": ("time", times.month)}
-    return xr.Dataset({"sst": sst, "ice": ice}, coords, {"title": "made up"}).assign(
-        crs=((), 0, {"crs_wkt": "GEOGCRS[...]"})
-    )
+    attributes = dict.fromkeys(CLAIMS, "NOAA") | {"Conventions": "CF-1.8", "history": "made"}
+    bounds = np.stack([times, times + pd.offsets.MonthBegin()], axis=1)
+    beside = {"crs": ((), 0, {"crs_wkt": "GEOGCRS[...]"}), "time_bnds": (("time", "nv"), bounds)}
+    return xr.Dataset({"sst": sst, "ice": ice}, coords, attributes).assign(beside)
 
 
-@pytest.fixture(scope="module")
-def forecasts(data: xr.Dataset) -> dict[str, TimeSeries]:
-    series, found = from_xarray(data), {}
-    for name, likelihood in (
-        ("point", None),
-        ("quantiles", QuantileRegression([0.1, 0.5, 0.9])),
-        ("gaussian", GaussianLikelihood()),
-    ):
-        model = MIMModel(3, 4, likelihood=likelihood, **TINY)
-        model.fit(series)
-        if likelihood is None:
-            found[name] = model.predict(4)
-            conformal = ConformalNaiveModel(model, [0.05, 0.5, 0.95], cal_length=3)
-            found["conformal"] = conformal.predict(4, series, predict_likelihood_parameters=True)
-        else:
-            found[f"{name} sampled"] = model.predict(6, num_samples=5)
-            found[f"{name} themselves"] = model.predict(4, predict_likelihood_parameters=True)
-    found["of samples"] = found["gaussian sampled"].quantile([0.25, 0.75])
-    found["median"] = found["gaussian sampled"].quantile(0.5)
-    found["mean"] = found["gaussian sampled"].mean()
-    return found
+def forecast_of(series: TimeSeries, names: list[str], samples: int = 1) -> TimeSeries:
+    """Series as models return them: after another, with likelihood parameters or samples."""
+    index = pd.date_range(series.end_time() + series.freq, periods=4, freq=series.freq)
+    components = [f"{c}{name}" for c in series.components for name in names]
+    values = np.random.default_rng(1).random((4, len(components), samples)).astype(np.float32)
+    return TimeSeries(index, values, components=components, metadata=series.metadata)
 
 
-DIMENSIONS = {
-    "point": {},
-    "quantiles sampled": {"sample": [0, 1, 2, 3, 4]},
-    "gaussian sampled": {"sample": [0, 1, 2, 3, 4]},
-    "quantiles themselves": {"quantile": [0.1, 0.5, 0.9]},
-    "conformal": {"quantile": [0.05, 0.5, 0.95]},
-    "of samples": {"quantile": [0.25, 0.75]},
-    "median": {"quantile": [0.5]},
-    "mean": {},
-    "gaussian themselves": {"parameter": ["mu", "sigma"]},
+KINDS: dict[str, Any] = {
+    "point": ([""], 1, {}),
+    "samples": ([""], 3, {"sample": [0, 1, 2]}),
+    "quantiles": (["_q0.100", "_q0.500", "_q0.900"], 1, {"quantile": [0.1, 0.5, 0.9]}),
+    "parameters": (["_mu", "_sigma"], 1, {"parameter": ["mu", "sigma"]}),
 }
 
 
-@pytest.mark.parametrize("name", DIMENSIONS)
-def test_forecasts_have_all_that_the_data_have(
-    data: xr.Dataset, forecasts: dict[str, TimeSeries], name: str
-) -> None:
-    forecast = to_xarray(forecasts[name])
-    assert isinstance(forecast, xr.Dataset)
-    new = list(DIMENSIONS[name])
+@pytest.mark.parametrize("kind", KINDS)
+def test_forecasts_have_the_grid_of_the_data(data: xr.Dataset, kind: str) -> None:
+    names, samples, new = KINDS[kind]
+    series = forecast_of(from_xarray(data), names, samples)
+    forecast = to_xarray(series)
     assert forecast.sst.dims == (*new, "time", "lat", "lon")
     assert forecast.ice.dims == (*new, "lon", "time", "lat")
     assert (forecast.sst.dtype, forecast.ice.dtype) == ("f4", "f8")
-    for dim, labels in DIMENSIONS[name].items():
-        assert forecast[dim].values.tolist() == labels
-    np.testing.assert_array_equal(
-        forecast.time,
-        pd.date_range("2002-07-01", periods=len(forecast.time), freq="MS") + pd.Timedelta("14D"),
-    )
+    months = pd.date_range("2002-01-01", periods=4, freq="MS") + pd.Timedelta("14D")
+    np.testing.assert_array_equal(forecast.time, months)
     land = data.sst.isnull().all("time")
-    for variable in (forecast.sst, forecast.ice):
-        blank = variable.isnull()
-        assert (blank == land).all(), "blank on land, and nowhere else"
-    # all else is as it was, but for what is known of the past alone
-    xr.testing.assert_identical(
-        forecast.drop_vars(["sst", "ice", "time", *new]),
-        data.drop_vars(["sst", "ice", "time", "month"]),
-    )
-    assert forecast.sst.attrs == data.sst.attrs
+    assert (forecast.sst.isnull() == land).all()
+    for name in ("lat", "lon", "area", "crs"):
+        xr.testing.assert_identical(forecast[name].variable, data[name].variable)
+    values = series.all_values().reshape(4, 2, 3, 4, len(names), samples)
+    for at, channel in enumerate(("sst", "ice")):
+        cell = forecast[channel][{"lat": 2, "lon": 3}].transpose("time", ...)
+        np.testing.assert_array_equal(cell.values.ravel(), values[:, at, 2, 3].ravel())
+    for dim, labels in new.items():
+        assert forecast[dim].values.tolist() == labels
 
 
-@pytest.mark.parametrize("name", DIMENSIONS)
-def test_values_are_those_of_the_forecast(forecasts: dict[str, TimeSeries], name: str) -> None:
-    series = forecasts[name]
-    forecast = to_xarray(series)
-    row, column = 2, 3
-    for channel in ("sst", "ice"):
-        cell = forecast[channel][{"lat": row, "lon": column}]
-        for label in DIMENSIONS[name].get("parameter", DIMENSIONS[name].get("quantile", [None])):
-            suffix = (
-                "" if label is None else f"_{label}" if isinstance(label, str) else f"_q{label:.3f}"
-            )
-            values = series[f"{channel}_{row}_{column}{suffix}"].all_values()[:, 0]
-            dim = next(iter({"parameter", "quantile"} & {*DIMENSIONS[name]}), None)
-            own = cell if dim is None else cell.sel({dim: label})
-            np.testing.assert_array_equal(
-                own.transpose("time", ...).values.reshape(values.shape), values
-            )
-
-
-@pytest.mark.parametrize("kind", ["netcdf", "zarr"])
-@pytest.mark.parametrize("name", DIMENSIONS)
-def test_forecasts_are_written_and_read_again(
-    forecasts: dict[str, TimeSeries], tmp_path: Path, name: str, kind: str
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("store", ["netcdf", "zarr"])
+def test_files_of_forecasts_become_forecasts_again(
+    data: xr.Dataset, tmp_path: Path, kind: str, store: str
 ) -> None:
-    forecast = to_xarray(forecasts[name])
-    if kind == "netcdf":
-        forecast.to_netcdf(tmp_path / "forecast.nc", engine="h5netcdf")
-        opened = xr.open_dataset(tmp_path / "forecast.nc", engine="h5netcdf")
+    names, samples, _ = KINDS[kind]
+    series = forecast_of(from_xarray(data), names, samples)
+    forecast = to_xarray(series, model="MIMModel")
+    if store == "netcdf":
+        forecast.to_netcdf(tmp_path / "file", engine="h5netcdf")
+        opened = xr.open_dataset(tmp_path / "file", engine="h5netcdf")
     else:
-        forecast.to_zarr(tmp_path / "forecast.zarr", consolidated=False)
-        opened = xr.open_zarr(tmp_path / "forecast.zarr", consolidated=False)
+        forecast.to_zarr(tmp_path / "file", consolidated=False)
+        opened = xr.open_zarr(tmp_path / "file", chunks=None, consolidated=False)
     with opened:
         xr.testing.assert_identical(opened, forecast)
-        assert opened.sst.dtype == forecast.sst.dtype
+        back = from_xarray(opened[list(forecast)])
+        assert list(back.components) == list(series.components)
+        pd.testing.assert_index_equal(back.time_index, series.time_index, exact="equiv")
+        hidden = np.isnan(back.all_values())
+        np.testing.assert_array_equal(back.all_values()[~hidden], series.all_values()[~hidden])
+        xr.testing.assert_identical(to_xarray(back), forecast)
 
 
-@pytest.mark.parametrize("name", DIMENSIONS)
-def test_what_was_made_of_a_forecast_becomes_one_again(
-    data: xr.Dataset, forecasts: dict[str, TimeSeries], name: str
-) -> None:
-    series = forecasts[name]
-    forecast = to_xarray(series)
-    back = from_xarray(forecast)
-    assert list(back.components) == list(series.components)
-    pd.testing.assert_index_equal(back.time_index, series.time_index)
-    np.testing.assert_array_equal(back.all_values(), series.all_values())
-    xr.testing.assert_identical(to_xarray(back), forecast)
+def test_a_forecast_says_what_it_is_and_claims_nothing_of_the_data(data: xr.Dataset) -> None:
+    forecast = to_xarray(forecast_of(from_xarray(data), [""]), model="MIMModel")
+    assert not set(CLAIMS) & set(forecast.attrs)
+    assert forecast.attrs["Conventions"] == "CF-1.8"
+    assert forecast.attrs["source"] == "forecast of the model MIMModel"
+    first, line = forecast.attrs["history"].split("\n")
+    assert first == "made"
+    assert "forecast by MIMModel from 2001-12-15 00:00:00, based on 'NOAA'" in line
+    assert set(forecast.sst.attrs) == {"units", "long_name", "grid_mapping"}
+    assert forecast.time.attrs == {}
+    assert forecast.forecast_reference_time == np.datetime64("2001-12-15")
+    leads = [31, 62, 90, 121]
+    assert (forecast.forecast_period.values / np.timedelta64(1, "D")).tolist() == leads
+    assert not {"time_bnds", "month"} & set(forecast.variables)
 
 
-def test_forecasts_of_other_calendars_go_on(data: xr.Dataset) -> None:
-    days = xr.date_range("2000-02-01", periods=30, freq="D", calendar="noleap", use_cftime=True)
-    history = data.sst.drop_vars("month").assign_coords(time=days)
-    model = MIMModel(3, 4, **TINY)
-    model.fit(from_xarray(history))
-    forecast = to_xarray(model.predict(3))
+def test_forecasts_of_known_times_are_no_data(data: xr.Dataset) -> None:
+    series = from_xarray(data)
+    train, truth = series[:-4], series[-4:]
+    forecast = truth.with_values(truth.all_values() + 0.01)
+    computed = to_xarray(forecast)
+    assert not set(CLAIMS) & set(computed.attrs)
+    assert "computed, based on 'NOAA'" in computed.attrs["history"]
+    assert "forecast_reference_time" not in computed.coords
+    assert "time_bnds" not in computed
+    told = to_xarray(forecast, reference_time=train.end_time())
+    assert told.forecast_reference_time == np.datetime64("2001-08-15")
+    assert told.forecast_period[0] == np.timedelta64(31, "D")
+    xr.testing.assert_identical(to_xarray(truth), data.isel(time=slice(-4, None)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda series: series.resample("QS", method="mean"),
+        lambda series: series * 2,
+        lambda series: -series,
+        lambda series: series.with_values(series.all_values()[:, ::-1]),
+        lambda series: GridScaler().fit_transform(series),
+        lambda series: series.with_values(np.nan_to_num(series.all_values(), nan=3.0)),
+    ],
+)
+def test_computed_values_lose_what_describes_the_data(data: xr.Dataset, change: Any) -> None:
+    gappy = data.copy(deep=True)
+    gappy.sst[5] = np.nan
+    result = to_xarray(change(from_xarray(gappy)))
+    assert not {"time_bnds", "month"} & set(result.variables)
+    assert not {"bounds", "actual_range"} & set(result.time.attrs)
+    assert not set(CLAIMS) & set(result.attrs)
+    assert "valid_min" not in result.sst.attrs
+    assert result.sst.units == "degC"
+
+
+def test_an_array_says_what_it_is_too(data: xr.Dataset) -> None:
+    series = from_xarray(data.sst)
+    forecast = to_xarray(forecast_of(series, [""]), model="MIMModel")
     assert isinstance(forecast, xr.DataArray)
-    assert [str(time)[:10] for time in forecast.time.values] == [
-        "2000-03-03",
-        "2000-03-04",
-        "2000-03-05",
-    ]
-    assert forecast.time.dt.calendar == "noleap"
+    assert "forecast by MIMModel" in forecast.attrs["history"]
+    assert "valid_min" not in forecast.attrs
+    xr.testing.assert_identical(to_xarray(series), data.sst)
 
 
-def test_other_numbers_of_samples_than_members_are_numbered() -> None:
-    values = np.random.default_rng(0).random((20, 2, 3, 3)).astype(np.float32)
-    data = xr.DataArray(values, {"member": ["a", "b"]}, ("time", "member", "y", "x"))
-    series = from_xarray(data, sample="member")
-    model = MIMModel(3, 2, likelihood=GaussianLikelihood(), **TINY)
-    model.fit(series.mean(axis=2))
-    several = to_xarray(model.predict(2, num_samples=5))
-    assert several.dims == ("time", "member", "y", "x")
-    assert several.member.values.tolist() == [0, 1, 2, 3, 4]
-    assert to_xarray(model.predict(2)).dims == ("time", "y", "x")
+def test_forecasts_of_integers_and_of_other_calendars_have_leads(data: xr.Dataset) -> None:
+    days = xr.date_range("2000-02-07", periods=24, freq="D", calendar="noleap", use_cftime=True)
+    for times, lead in ((days, np.timedelta64(1, "D")), (np.arange(24) * 2, 2)):
+        history = from_xarray(data.sst.drop_vars("month").assign_coords(time=times))
+        future = history.append_values(history.all_values()[:2])[-2:]
+        forecast = to_xarray(future)
+        assert forecast.forecast_reference_time == times[-1]
+        assert forecast.forecast_period[0] == lead
+        xr.testing.assert_identical(to_xarray(from_xarray(forecast)), forecast)
 
 
-USER_CODE = """
-import xarray as xr
-from darts.utils.likelihood_models.torch import QuantileRegression
-from darts_mim import GridScaler, MIMModel
-from darts_mim.adapters import from_xarray, to_xarray
+def test_a_memory_larger_than_its_text_is_not_made(data: xr.Dataset) -> None:
+    """A file may claim any size: HDF5 makes the values that it does not hold."""
+    import base64
+    import io
+    import zlib
 
-series = from_xarray(xr.open_dataset(file))
-scaler = GridScaler()
-scaled = scaler.fit_transform(series)
-model = MIMModel(12, 12, patch_size=4, likelihood=QuantileRegression([0.1, 0.5, 0.9]), **settings)
-model.fit(scaled)
-samples = scaler.inverse_transform(model.predict(12, num_samples=3))
-to_xarray(samples).to_netcdf("forecast.nc")
-"""
+    import h5netcdf
 
-OTHER_PROCESS = """
-import sys, numpy as np, xarray as xr
-forecast = xr.open_dataset(sys.argv[1])
-sst = xr.open_dataset(sys.argv[2])
-values = np.load(sys.argv[3])
-print(forecast.sst.dims, forecast.sst.shape, forecast.sst.dtype, forecast.sst.units)
-print(str(forecast.time.values[0])[:10], str(forecast.time.values[-1])[:10])
-print(np.array_equal(forecast.sst, values, equal_nan=True))
-print((forecast.sst.isnull() == sst.sst.isnull().all("time")).all().item())
-print(forecast.lat.identical(sst.lat), forecast.lon.identical(sst.lon), forecast.attrs == sst.attrs)
-"""
-
-
-def test_a_file_of_sea_surface_temperature_becomes_a_forecast_in_a_file(
-    shared_data: Path, tmp_path: Path
-) -> None:
-    assert len([line for line in USER_CODE.splitlines() if line]) < 20
-    file = shared_data / "sst" / "sst.mnmean.nc"
-    names: dict[str, Any] = {"file": file, "settings": {**TINY, "batch_size": 2}}
-    exec(USER_CODE, names)
-    np.save("values.npy", to_xarray(names["samples"]).sst)
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-c",
-        OTHER_PROCESS,
-        "forecast.nc",
-        file,
-        "values.npy",
-    ]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.splitlines() == [
-        "('sample', 'time', 'lat', 'lon') (3, 12, 89, 180) float32 degC",
-        "2020-09-01 2021-08-01",
-        "True",
-        "True",
-        "True True True",
-    ]
+    series = from_xarray(data)
+    metadata = series.metadata
+    kept = metadata["grid"]["attributes"]["xarray"]
+    file = io.BytesIO(zlib.decompress(base64.b64decode(kept["rest"])))
+    with h5netcdf.File(file, "a") as opened:
+        opened.dimensions = {"a": 30_000, "b": 30_000}
+        opened.create_variable("huge", ("a", "b"), "f8", chunks=(1000, 1000))
+    kept["rest"] = base64.b64encode(zlib.compress(file.getvalue())).decode()
+    with pytest.raises(ValueError, match="damaged"):
+        to_xarray(series.with_metadata(metadata))
 
 
 def test_the_sea_surface_temperature_comes_back_as_it_was(
@@ -252,3 +210,52 @@ def test_the_sea_surface_temperature_comes_back_as_it_was(
         back.to_netcdf(tmp_path / "again.nc")
         with xr.open_dataset(tmp_path / "again.nc") as again:
             xr.testing.assert_identical(again, sst)
+
+
+def test_radar_files_come_back_as_they_were(shared_data: Path) -> None:
+    """Fields on a projection, whose mapping has a time after they were put together."""
+    paths = sorted((shared_data / "radar" / "bom").rglob("*.nc"))[:4]
+    parts = [xr.open_dataset(path) for path in paths]
+    times = [part.valid_time.values for part in parts]
+    parts = [part.drop_vars(["valid_time", "start_time"]) for part in parts]
+    radar = xr.concat(parts, "time", data_vars="all").assign_coords(time=times)
+    radar = radar.isel(y=slice(0, 30), x=slice(0, 40))
+    assert radar.proj.dims == ("time",)
+    series = from_xarray(radar)
+    expected = radar.assign(proj=radar.proj[0].drop_vars("time"))
+    xr.testing.assert_identical(to_xarray(series), expected)
+    forecast = to_xarray(series.shift(4))
+    xr.testing.assert_identical(forecast.proj.variable, expected.proj.variable)
+    assert "title" not in forecast.attrs
+
+
+@pytest.mark.slow
+def test_a_file_of_the_sea_becomes_a_file_of_its_forecast(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    with xr.open_dataset(shared_data / "sst" / "sst.mnmean.nc") as opened:
+        sea = opened[["sst"]].isel(time=slice(-30, None)).coarsen(lat=8, lon=8, boundary="trim")
+        sea = sea.mean().load()
+    scaler = GridScaler()
+    series = scaler.fit_transform(from_xarray(sea))
+    model = MIMModel(
+        6,
+        6,
+        hidden_channels=(4, 3),
+        kernel_size=3,
+        n_epochs=1,
+        likelihood=QuantileRegression([0.1, 0.5, 0.9]),
+        pl_trainer_kwargs={**QUIET, "limit_train_batches": 2, "logger": False},
+    )
+    model.fit(series)
+    samples = scaler.inverse_transform(model.predict(6, num_samples=3))
+    to_xarray(samples, model=model).to_netcdf(tmp_path / "forecast.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "forecast.nc", engine="h5netcdf") as forecast:
+        assert forecast.sst.dims == ("sample", "time", "lat", "lon")
+        assert str(forecast.time.values[0])[:10] == "2020-09-01"
+        assert (forecast.sst.isnull() == sea.sst.isnull().all("time")).all()
+        assert forecast.lat.identical(sea.lat)
+        assert "MIMModel" in forecast.attrs["source"]
+    quantiles = to_xarray(model.predict(6, predict_likelihood_parameters=True))
+    assert quantiles["quantile"].values.tolist() == [0.1, 0.5, 0.9]
+    assert to_xarray(samples.quantile(0.5)).sst.dims == ("quantile", "time", "lat", "lon")

@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -41,28 +42,27 @@ class Ledger:
             self.alive -= size
 
 
-def lazy(ledger: Ledger, chunks: tuple[int, int, int], t: int = 2048) -> xr.DataArray:
+def lazy(ledger: Ledger, chunks: tuple[int, int, int], t: int = 1024) -> xr.DataArray:
     """Fields of 64 x 128 cells in float32, 32 KiB a frame, none of which is there yet."""
-    shape = (t, 64, 128)
-    whole = da.core.normalize_chunks(chunks, shape)
+    whole = da.core.normalize_chunks(chunks, (t, 64, 128))
     values = da.map_blocks(ledger.block, chunks=whole, dtype=np.float32)
     times = pd.date_range("2000-01-01", periods=t, freq="h")
     return xr.DataArray(values, dims=("time", "y", "x"), coords={"time": times}, name="rain")
 
 
-@pytest.mark.parametrize("chunks", [(8, 64, 128), (100, 64, 128), (2048, 8, 16), (500, 30, 50)])
-def test_no_more_than_a_stretch_is_ever_computed(
+@pytest.mark.parametrize("chunks", [(8, 64, 128), (1024, 8, 16), (250, 30, 50)])
+def test_no_more_than_some_chunks_are_ever_computed(
     tmp_path: Path, chunks: tuple[int, int, int]
 ) -> None:
     ledger = Ledger()
     data = lazy(ledger, chunks)
-    series = from_xarray(data, cache=tmp_path, progress=False)
-    assert ledger.total == data.nbytes == 64 * MIB, "each block is computed once"
+    with dask.config.set(num_workers=2):
+        series = from_xarray(data, cache=tmp_path, progress=False)
+    assert ledger.total == data.nbytes == 32 * MIB, "each block is computed once"
     assert ledger.most <= 8 * MIB
     values = series.all_values(copy=False)
     assert isinstance(values, np.memmap)
-    expected = data.to_numpy().reshape(2048, -1)
-    np.testing.assert_array_equal(values[:, :, 0], expected)
+    np.testing.assert_array_equal(values[:, :, 0], data.to_numpy().reshape(1024, -1))
 
 
 def fields(t: int = 40) -> xr.Dataset:
@@ -97,48 +97,45 @@ def test_chunks_in_memory_and_in_a_file_give_the_same_series(tmp_path: Path) -> 
 
 
 def test_samples_and_gaps_go_into_the_file(tmp_path: Path) -> None:
-    data = fields().rain.expand_dims(member=3, axis=2) * xr.DataArray(
-        [1.0, 2.0, 3.0], dims="member"
-    )
-    data = data.isel(time=[0, 1, 2, 5, 6]).astype(np.float32)
+    scale = xr.DataArray(np.float32([1, 2, 3]), dims="member")
+    data = (fields().rain * scale).isel(time=[0, 1, 2, 5, 6]).transpose("member", ...)
     options: dict[str, Any] = {"sample": "member", "freq": "h"}
     mapped = from_xarray(data.chunk(member=2), cache=tmp_path, progress=False, **options)
     assert mapped == from_xarray(data, **options)
     assert mapped.shape == (7, 35, 3)
     assert np.isnan(mapped.all_values()[3:5]).all()
+    assert not np.isnan(mapped.all_values()[5:, 0]).any()
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "zarr"])
 @pytest.mark.parametrize("chunks", [None, {}])
-def test_files_are_read_a_stretch_at_a_time(tmp_path: Path, engine: Any, chunks: Any) -> None:
+def test_files_are_mapped(tmp_path: Path, engine: Any, chunks: Any) -> None:
     data, path = fields(), tmp_path / "fields"
+    options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
     if engine == "zarr":
-        data.to_zarr(path, consolidated=False)
-        opened = xr.open_dataset(path, engine=engine, chunks=chunks, consolidated=False)
+        data.to_zarr(path, **options)
     else:
         data.to_netcdf(path, engine=engine)
-        opened = xr.open_dataset(path, engine=engine, chunks=chunks)
-    with opened:  # Zarr lists variables in any order
+    with xr.open_dataset(path, engine=engine, chunks=chunks, **options) as opened:
+        # Zarr lists variables in any order
         series = from_xarray(opened[list(data)], cache=tmp_path / "cache", progress=False)
     assert isinstance(series.all_values(copy=False), np.memmap)
     assert Grid.from_series(series) == Grid.from_series(from_xarray(data))
     xr.testing.assert_identical(to_xarray(series), data)
 
 
-def test_chunks_without_a_cache_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"'rain', 'heat'.*pass a folder as `cache`.*data.load()"):
-        from_xarray(fields().chunk(time=7))
-
-
 def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
     data = fields()
     data.heat[33, 2, 3] = np.inf
-    with pytest.raises(ValueError, match=r"infinity in 'heat' at 2000-01-02 09:00:00, row 2 and c"):
+    with pytest.raises(ValueError, match=r"infinity at 2000-01-02 09:00:00, row 2 and column 3"):
         from_xarray(data.chunk(time=7), cache=tmp_path, progress=False)
+    big = fields().assign(heat=fields().heat.fillna(0).astype("i8") + 2**25)
+    with pytest.raises(ValueError, match=r"the integer 33554432"):
+        from_xarray(big.chunk(time=7), cache=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_second_call_writes_the_file_anew(tmp_path: Path) -> None:
+def test_a_second_call_writes_the_file_again(tmp_path: Path) -> None:
     data = fields()
     first = from_xarray(data.chunk(), cache=tmp_path, progress=False)
     second = from_xarray((data * 2).chunk(), cache=tmp_path, progress=False)
@@ -149,22 +146,25 @@ def test_a_second_call_writes_the_file_anew(tmp_path: Path) -> None:
 
 
 def test_a_file_is_taken_where_asked(tmp_path: Path) -> None:
-    ledger, options = Ledger(), {"cache": tmp_path, "progress": False}
-    data = lazy(ledger, (100, 64, 128), t=300)
-    first = from_xarray(data, reuse=True, **options)
+    ledger, options = Ledger(), {"cache": tmp_path, "progress": False, "reuse": True}
+    data = lazy(ledger, (100, 64, 128), t=500)
+    first = from_xarray(data, **options)
     written, total = only_file(tmp_path).stat().st_mtime_ns, ledger.total
-    again = from_xarray(data, reuse=True, **options)
-    assert again == first
+    assert from_xarray(data, **options) == first
     assert only_file(tmp_path).stat().st_mtime_ns == written
-    assert ledger.total - total == data.nbytes, "only the chunks of the three frames are read"
+    assert ledger.total - total < data.nbytes, "only the chunks of three frames are read"
 
 
-@pytest.mark.parametrize("changed", [0, 20, 39])
-def test_a_file_of_other_values_is_not_taken(tmp_path: Path, changed: int) -> None:
+@pytest.mark.parametrize("changed", [0, 20, 39, None])
+def test_a_file_of_other_values_is_not_taken(tmp_path: Path, changed: int | None) -> None:
     data, options = fields(), {"cache": tmp_path, "progress": False}
     from_xarray(data.chunk(), **options)
-    data.heat[changed, 1, 1] += 1
-    with pytest.raises(ValueError, match=r"`cache` holds '.*' with other values of 'heat' at 2000"):
+    if changed is None:
+        with only_file(tmp_path).open("r+b") as file:
+            file.truncate(1000)
+    else:
+        data.heat[changed, 1, 1] += 1
+    with pytest.raises(ValueError, match=r"`cache` holds '.*' with other values at 2000"):
         from_xarray(data.chunk(), reuse=True, **options)
 
 
@@ -192,19 +192,8 @@ def test_a_folder_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         from_xarray(fields(), cache=tmp_path)
 
 
-def test_a_cache_must_be_a_folder(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    with pytest.raises(NotADirectoryError, match="must be a folder, got a file"):
-        from_xarray(fields(), cache=path)
-    with pytest.raises(ValueError, match="takes a file from `cache`, but there is none"):
-        from_xarray(fields(), reuse=True)
-
-
 @pytest.mark.parametrize("progress", [True, False])
-def test_progress_is_shown_where_wanted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: bool
-) -> None:
+def test_progress_is_shown_where_wanted(tmp_path: Path, capsys: Any, progress: bool) -> None:
     from_xarray(fields().chunk(), cache=tmp_path, progress=progress)
     assert ("100%" in capsys.readouterr().err) == progress
 

@@ -1,4 +1,4 @@
-"""What in xarray data is a field, and what is remembered of the rest.
+"""Which variables of xarray data become channels, static covariates and the mask.
 
 Letters for shapes: C channels, H height (rows), W width (columns).
 """
@@ -13,43 +13,41 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from darts_mim.adapters.xarray.axes import Axes, check_dims, described
-from darts_mim.adapters.xarray.frames import Field
-from darts_mim.adapters.xarray.layout import RESERVED, linked_names
+from darts_mim.adapters.xarray.axes import Axes
 from darts_mim.checks import counted
 
 logger = logging.getLogger(__name__)
 
-_ENCODED = ("_FillValue", "missing_value", "scale_factor", "add_offset")
-_UNNAMED = "the values"
+UNNAMED = "the values"
+"""The variable of a DataArray without a name, in a Dataset."""
+
+RESERVED = ("time", "global", "xarray")
+"""Names in the attributes of a grid that no channel can have."""
+
+# how variables name others, in attributes that xarray moves to the encoding
+_OF_PLACES = ("grid_mapping", "cell_measures")
+LINKS = (*_OF_PLACES, "bounds", "climatology", "formula_terms")
+
+# attributes of packed or marked values; rioxarray leaves these with values that it has decoded
+_HARMLESS = {"scale_factor": 1, "add_offset": 0, "_FillValue": np.nan, "missing_value": np.nan}
 
 
-def as_dataset(data: Any) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Return a Dataset, and what the data were.
+def linked_names(data: xr.Dataset, variables: Sequence[Any], keys: Sequence[str]) -> set[str]:
+    """Return the names of variables that others name, such as their grid mapping or bounds."""
+    names: set[str] = set()
+    for variable in variables:
+        links = {**data[variable].encoding, **data[variable].attrs}
+        for key in keys:
+            names.update(str(links.get(key, "")).replace(":", " ").split())
+    return names & {str(name) for name in data.variables}
 
-    Raises
-    ------
-    TypeError
-        If the data are neither DataArray nor Dataset, or some name is no string.
-    """
-    if not isinstance(data, xr.Dataset | xr.DataArray):
-        raise TypeError(
-            f"`data` must be an xarray DataArray or Dataset, got {type(data).__name__}; open files "
-            "with `xarray.open_dataset`, and turn arrays into series with `frames_to_series`"
-        )
-    origin: dict[str, Any] = {"form": type(data).__name__}
-    if isinstance(data, xr.DataArray):
-        origin["name"] = data.name
-        is_free = isinstance(data.name, str) and data.name not in data.coords
-        data = data.to_dataset(name=data.name if is_free else _UNNAMED)
-    names = [*data.variables, *data.dims, *([origin["name"]] if origin.get("name") else [])]
-    wrong = [name for name in names if not isinstance(name, str)]
-    if wrong:
-        raise TypeError(
-            f"`data` must have strings as names of variables and dimensions, got {wrong[0]!r} of "
-            f"type {type(wrong[0]).__name__}; use `data.rename`"
-        )
-    return data, origin
+
+def names_of_places(data: xr.Dataset, axes: Axes) -> set[str]:
+    """Return the names of variables that belong to the grid, even if they have a time."""
+    of_axes = [name for role in "yx" if (name := axes.coordinates[role])]
+    return linked_names(data, list(data.variables), _OF_PLACES) | linked_names(
+        data, of_axes, ["bounds"]
+    )
 
 
 def field_names(data: xr.Dataset, axes: Axes, static: Sequence[str]) -> list[str]:
@@ -57,97 +55,62 @@ def field_names(data: xr.Dataset, axes: Axes, static: Sequence[str]) -> list[str
 
     Raises
     ------
+    TypeError
+        If one holds no real numbers.
     ValueError
-        If there are none, or some that are neither channels nor known to belong to them.
+        If there is none, or one is empty, not decoded, or has a dimension that is no axis; or if
+        there are variables that are neither channels nor belong to some.
     """
     needed = {axes.time, axes.y, axes.x}
-    linked = {name for name in linked_names(data) if not needed <= set(data[name].dims)}
-    names = [str(name) for name in data.data_vars if name not in linked | set(static)]
+    linked = linked_names(data, list(data.variables), LINKS)
+    beside = {name for name in linked if not needed <= set(data[name].dims)}
+    beside |= names_of_places(data, axes) | set(static)
+    names = [str(name) for name in data.data_vars if name not in beside]
     others = [name for name in names if not needed <= set(data[name].dims)]
-    if others:
-        constant = [name for name in others if set(data[name].dims) == {axes.y, axes.x}]
-        listed = ", ".join(f"{name!r} {data[name].dims}" for name in others)
+    if others or not names:
         raise ValueError(
-            f"`data` has variables that are no fields along {axes.time!r}, {axes.y!r} and "
-            f"{axes.x!r}: {listed}; select those to take, such as data[['sst']], or leave these "
-            f"out, data.drop_vars({others})"
-            + (f". What does not change with time may be `static={constant}`" if constant else "")
+            f"`data` must have variables along {axes.time!r}, {axes.y!r} and {axes.x!r} alone, got "
+            f"{ {name: data[name].dims for name in others} }; select fields, such as "
+            f"data[['sst']], leave these out, data.drop_vars({others}), or name those that do not "
+            "change with time in `static`"
         )
-    if not names:
-        raise ValueError(
-            "`data` has no variable to make channels of; pass a Dataset with a variable along "
-            f"time, y and x, got {described(data.sizes)}"
-        )
+    for name in names:
+        other = [str(dim) for dim in data[name].dims if dim not in axes.order]
+        if other:
+            raise ValueError(
+                f"`data` has a field {name!r} with the dimensions {other} beside time, y, x; choose "
+                f"one entry, `data.isel({other[0]}=0)`, or pass channel={other[0]!r} or sample="
+            )
+        _check_values(name, data[name])
     return names
 
 
-def make_fields(data: xr.Dataset, axes: Axes, names: Sequence[str]) -> list[Field]:
-    """Return the variables that become channels, with their dimensions in the order of frames.
-
-    Raises
-    ------
-    TypeError
-        If some hold no real numbers.
-    ValueError
-        If some are empty, not decoded, or have other dimensions than the axes, or than each other.
-    """
-    places = {axes.time: 0, axes.sample: 1, axes.channel: 2, axes.y: 3, axes.x: 4}
-    places |= {} if axes.parameter is None else {axes.parameter: 5}
-    fields, first = [], 0
-    for name in names:
-        variable = data[name].variable
-        check_dims(name, variable, axes)
-        _check_values(name, variable)
-        dims = [dim for dim in axes.order if dim in variable.dims]
-        count = variable.sizes[axes.channel] if axes.channel in dims else 1
-        own_axes = tuple(places[dim] for dim in dims)
-        channels = slice(first, first + count)
-        fields.append(Field(repr(name), variable.transpose(*dims), own_axes, channels))
-        first += count
-    for dim in (axes.sample, axes.parameter):
-        having = [name for name in names if dim in data[name].dims]
-        if having and len(having) < len(names):
-            lacking = next(name for name in names if name not in having)
-            raise ValueError(
-                f"`data` has the dimension {dim!r} in {having[0]!r}, but not in {lacking!r}; make "
-                "series of them one by one, data[['name']]"
-            )
-    return fields
-
-
-def channel_names(data: xr.Dataset, axes: Axes, names: Sequence[str]) -> list[list[str]]:
+def channel_names(data: xr.Dataset, axes: Axes, names: Sequence[str]) -> dict[str, list[str]]:
     """Return the names of the channels that each variable becomes.
 
     Raises
     ------
     ValueError
-        If one has a name that means something else, or two have the same.
+        If two have the same name, or one has a name that is taken.
     """
-    single = len(names) == 1
-    channels = []
+    channels = {}
     for name in names:
         if axes.channel is None or axes.channel not in data[name].dims:
-            channels.append(["channel_0" if name == _UNNAMED else name])
+            channels[name] = ["channel_0" if name == UNNAMED else name]
             continue
         labels = [str(label) for label in data[axes.channel].to_numpy()]
         if axes.channel not in data.coords:
             labels = [f"{axes.channel}_{label}" for label in labels]
-        channels.append(labels if single else [f"{name}_{label}" for label in labels])
-    flat = [channel for each in channels for channel in each]
-    doubled = [channel for channel in flat if flat.count(channel) > 1]
-    if doubled:
+        channels[name] = labels if len(names) == 1 else [f"{name}_{label}" for label in labels]
+    flat = [channel for own in channels.values() for channel in own]
+    taken = {*RESERVED, *axes.coordinates.values(), *axes.order}
+    wrong = [name for name in flat if name in taken or flat.count(name) > 1]
+    if wrong:
         raise ValueError(
-            f"`data` would have several channels {doubled[0]!r}; give the entries of "
-            f"{axes.channel!r} different names, such as "
-            f"data.assign_coords({axes.channel}=range({data.sizes[axes.channel]}))"
+            f"`data` would have a channel {wrong[0]!r}, a name that is taken; rename the variable "
+            f"with `data.rename`, or number the entries of its `channel` dimension with "
+            "`data.assign_coords`"
         )
-    taken = {*RESERVED, *(name for name in axes.coordinates.values() if name), *axes.order}
-    for channel in flat:
-        if channel in taken:
-            raise ValueError(
-                f"`data` would have a channel {channel!r}, which is the name of something else; "
-                "rename the variable with `data.rename`, or the entry of its channel dimension"
-            )
     return channels
 
 
@@ -161,73 +124,71 @@ def read_static(
     TypeError
         If one holds no real numbers.
     ValueError
-        If one is not there, lies along other dimensions than rows and columns, or is not finite.
+        If one is missing, lies along other dimensions than rows and columns, or is not finite.
     """
     fields = {}
     for name in names:
         if name not in data.variables or set(data[name].dims) != {axes.y, axes.x}:
-            got = f"one along {data[name].dims}" if name in data.variables else "nothing"
             raise ValueError(
-                f"`static` must name variables along {axes.y!r} and {axes.x!r}, got {name!r}, "
-                f"which is {got}; choose one entry of other dimensions with `data.isel`"
+                f"`static` must name variables along {axes.y!r} and {axes.x!r}, got {name!r}; "
+                "choose one entry of other dimensions with `data.isel`"
             )
-        _check_values(name, data[name].variable)
-        field = data[name].transpose(axes.y, axes.x).to_numpy()
-        bad = int(np.sum(~np.isfinite(field)))
-        if bad:
+        _check_values(name, data[name])
+        fields[name] = data[name].transpose(axes.y, axes.x).to_numpy()
+        if not np.isfinite(fields[name]).all():
             raise ValueError(
-                f"`static` names {name!r}, which has NaN or infinity in {bad} cells, but models "
-                f"read static fields everywhere; fill them, for example with "
-                f"data.assign({name}=data[{name!r}].fillna(0))"
+                f"`static` must name fields without NaN or infinity, got {name!r}; fill them, for "
+                f"example with data.assign({name}=data[{name!r}].fillna(0))"
             )
-        fields[name] = field
     return fields
 
 
-def hidden_cells(observed: NDArray[np.bool_], channels: Sequence[str]) -> NDArray[np.bool_] | None:
-    """Return the mask (H, W) of cells that have values in every channel, or None if all have.
+def read_mask(given: Any, observed: NDArray[np.bool_], axes: Axes) -> NDArray[np.bool_] | None:
+    """Return the mask (H, W), or None without one.
 
     Raises
     ------
     ValueError
-        If no cell has.
+        If it would hide all cells.
     """
-    mask: NDArray[np.bool_] = np.logical_and.reduce(observed, axis=0)
-    if mask.all():
+    if isinstance(given, xr.DataArray):
+        given = given.transpose(axes.y, axes.x)
+    mask: NDArray[np.bool_] = np.asarray(given) if np.ndim(given) else observed.all(axis=0)
+    if np.ndim(given):  # the grid checks it
+        return mask
+    if not given or mask.all():
         return None
     if not mask.any():
-        empty = [name for name, cells in zip(channels, observed, strict=True) if not cells.any()]
-        which = f"channel {empty[0]!r} has no value at all" if empty else "no cell has all channels"
         raise ValueError(
-            f"`mask=True` hides cells that some channel never has a value in, but {which}; leave "
-            "the channel out, or pass mask=False"
+            "`mask=True` hides cells that some channel never has a value in, which are all; leave "
+            "empty channels out, or pass mask=False"
         )
-    partly = observed.any(axis=0) & ~mask
-    if partly.any():
+    partly = int((observed.any(axis=0) & ~mask).sum())
+    if partly:
         logger.warning(
-            "`mask=True` hides %s in all channels because some channel never has a value "
-            "there, though others have: a grid has one mask. Make a series of each channel, or "
-            "pass mask=False, to keep their values.",
-            counted(int(partly.sum()), "cell"),
+            "`mask=True` hides %s in all channels because some channel never has a value there, "
+            "though others have: a grid has one mask. Make a series of each channel, or pass "
+            "mask=False, to keep their values.",
+            counted(partly, "cell"),
         )
     return mask
 
 
-def _check_values(name: str, variable: xr.Variable) -> None:
-    undecoded = [key for key in _ENCODED if key in variable.attrs]
+def _check_values(name: str, variable: xr.DataArray) -> None:
+    undecoded = [
+        key
+        for key, harmless in _HARMLESS.items()
+        if not np.array_equal(np.ravel(variable.attrs.get(key, harmless)), [harmless], True)
+    ]
     if undecoded:
         raise ValueError(
             f"`data` has packed or marked values in {name!r}, as its attribute {undecoded[0]!r} "
-            "says; decode them with `xr.decode_cf(data)`, or open the file without "
-            "`mask_and_scale=False`"
+            "says; decode them with `xr.decode_cf(data)`"
         )
     if variable.dtype.kind not in "fiub":
         raise TypeError(
             f"`data` must have real numbers in its fields, got dtype {variable.dtype} in {name!r}; "
-            "convert it, for example `abs(data)` or `data.astype('float32')`, or drop it"
+            "convert it, for example `data.astype('float32')`, or drop it"
         )
     if 0 in variable.shape:
-        raise ValueError(
-            f"`data` is empty: {name!r} has {described(variable.sizes)}; every dimension needs at "
-            "least one entry"
-        )
+        raise ValueError(f"`data` is empty: {name!r} has {dict(variable.sizes)}; select other data")

@@ -1,10 +1,19 @@
-"""What a series remembers of xarray data beside its frames."""
+"""What a series remembers of xarray data: the Dataset without its fields.
+
+The attributes of the series' grid hold it as the text of a NetCDF file, which costs nothing when
+Darts copies the metadata, and a layout in JSON, which says what each variable is. Its other
+attributes repeat those of channels, coordinates and times in plain data, for pictures and users.
+"""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import zlib
+from collections.abc import Container, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,142 +21,178 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from darts_mim.adapters.xarray.axes import Axes
-from darts_mim.adapters.xarray.layout import (
-    KEY,
-    encode_array,
-    encode_variable,
-    links_of,
-    pack,
-    plain_attributes,
-)
+from darts_mim.adapters.xarray.fields import LINKS, linked_names, names_of_places
 from darts_mim.adapters.xarray.times import Times
+from darts_mim.grid import Grid
+
+KEY: Final = "xarray"
+"""Where the memory lies in the attributes of a grid."""
+
+# names in the Dataset without its fields; the first two hold attributes alone
+OWN: Final = "darts_mim_"
+FIELD, TIME, STAMPS, SUMS = (f"{OWN}{name}" for name in ("field", "time", "stamps", "sums"))
 
 
 class Memory(NamedTuple):
     """What a series remembers."""
 
-    attributes: dict[str, dict[str, Any]]  # as a grid has them
-    coordinates: dict[str, NDArray[np.float64]] | None  # of rows and columns
+    layout: Mapping[str, Any]
+    rest: xr.Dataset  # all but the fields and the coordinate of time
 
-    @property
-    def signature(self) -> str:
-        """All of it as one string."""
-        numbers = {name: values.tolist() for name, values in (self.coordinates or {}).items()}
-        return json.dumps([self.attributes, numbers])
+
+def make_layout(
+    data: xr.Dataset, axes: Axes, times: Times, channels: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """Describe in plain data which variable of a Dataset is what."""
+    time = axes.coordinates["time"]
+    encodings = {}
+    for name, variable in data.variables.items():
+        kept = (*LINKS, *(("units", "calendar", "dtype") if name == time else ()))
+        encodings[name] = {k: str(v) for k in kept if (v := variable.encoding.get(k)) is not None}
+    return {
+        "fields": [
+            {"name": name, "dims": data[name].dims, "dtype": data[name].dtype.str, "channels": own}
+            for name, own in channels.items()
+        ],
+        "beside": [str(name) for name in data.variables if name not in (*channels, time)],
+        "time": {
+            **times.layout,
+            "freq": getattr(times.stamps, "freqstr", ""),
+            "last": int(as_numbers(times.stamps)[-1]),
+        },
+        "dims": axes._asdict(),
+        "samples": data.sizes.get(axes.sample),
+        "coordinates": [str(name) for name in data.coords],
+        "encodings": encodings,
+    }
+
+
+def plain_attributes(
+    data: xr.Dataset, axes: Axes, times: Times, channels: Mapping[str, list[str]]
+) -> dict[str, dict[str, Any]]:
+    """Return the attributes of channels, coordinates, times and projections, as plain data."""
+    projections = sorted(linked_names(data, list(channels), ["grid_mapping"]))
+    names = [name for name in (*axes.coordinates.values(), *projections) if name is not None]
+    found = {name: _plain(data[name].attrs) for name in names}
+    for name, own in channels.items():
+        plain = _plain(data[name].attrs)
+        if axes.channel in data[name].dims:  # all channels have its unit, but not its name
+            plain = {key: plain[key] for key in ("units",) if key in plain}
+        found.update({channel: dict(plain) for channel in own})
+    time = found.pop(axes.coordinates["time"] or "", {})
+    return {**found, "time": times.notes | time, "global": _plain(data.attrs)}
 
 
 def remember(
-    data: xr.Dataset,
-    axes: Axes,
-    times: Times,
-    channels: Mapping[str, list[str]],
-    origin: Mapping[str, Any],
-) -> Memory:
-    """Put coordinates and attributes where a grid has them, and all else into a layout."""
-    attributes: dict[str, dict[str, Any]] = {}
-    layout: dict[str, Any] = {**origin, "variables": []}
-    for name, own in channels.items():
-        plain, types = plain_attributes(data[name].attrs, name)
-        entry = {
-            "name": name,
-            "dims": list(data[name].dims),
-            "dtype": data[name].dtype.str,
-            "channels": own,
-            "types": types,
-            "links": links_of(data[name]),
-        }
-        if axes.channel in data[name].dims:
-            # all channels have its unit, but no channel its name
-            entry["attributes"] = plain
-            plain = {key: plain[key] for key in ("units",) if key in plain}
-        attributes.update({channel: dict(plain) for channel in own})
-        layout["variables"].append(entry)
-    coordinates = {}
-    for role in ("y", "x"):
-        name, values, layout[role] = _axis(data, axes, role)
-        coordinates[name] = values
-        if layout[role]["coordinate"]:
-            attributes[name], layout[role]["types"] = plain_attributes(data[name].attrs, name)
-            layout[role]["links"] = links_of(data[name])
-    attributes["time"], layout["time"] = _time(data, axes, times)
-    attributes["global"], layout["global_types"] = plain_attributes(data.attrs, "the whole")
-    layout["channel"] = axes.channel
-    layout["sample"] = axes.sample and {"dim": axes.sample, "size": data.sizes[axes.sample]}
-    layout["others"] = _others(data, axes, layout, list(channels))
-    _remember_projections(data, layout, attributes)
-    attributes[KEY] = dict(pack(layout))
-    has_any = any(layout[role]["coordinate"] for role in ("y", "x"))
-    return Memory(attributes, coordinates if has_any else None)
+    data: xr.Dataset, axes: Axes, times: Times, layout: Mapping[str, Any], sums: NDArray[Any]
+) -> dict[str, str]:
+    """Return the entry of a grid's attributes with which `recall` restores a Dataset.
+
+    Raises
+    ------
+    TypeError
+        If an attribute or a coordinate cannot be written to a NetCDF file.
+    ValueError
+        If a coordinate changes with time and place.
+    """
+    time = axes.coordinates["time"]
+    rest = data[layout["beside"]].reset_coords().drop_vars(time or [], errors="ignore")
+    rest = rest.drop_encoding()
+    places = names_of_places(data, axes)
+    for name in [name for name in rest.data_vars if axes.time in rest[name].dims]:
+        if name in places or {axes.y, axes.x} & set(rest[name].dims):
+            rest[name] = _without_time(rest[name], axes.time)
+    for variable in rest.variables.values():
+        variable.encoding = {"_FillValue": None}
+    for number, field in enumerate(layout["fields"]):
+        rest[f"{FIELD}_{number}"] = (), np.int8(0), data[field["name"]].attrs
+    rest[TIME] = (), np.int8(0), {} if time is None else data[time].attrs
+    rest[STAMPS] = axes.time, as_numbers(times.stamps[times.positions])
+    rest[SUMS] = (axes.time, SUMS), sums[times.positions]
+    packed = zlib.compress(rest.to_netcdf(engine="h5netcdf", invalid_netcdf=True))
+    return {"layout": json.dumps(layout), "rest": base64.b64encode(packed).decode("ascii")}
 
 
-def _axis(data: xr.Dataset, axes: Axes, role: str) -> tuple[str, NDArray[np.float64], Any]:
-    """Return the coordinate of rows or columns; numbers where there is none of finite numbers."""
-    dim, name = getattr(axes, role), axes.coordinates[role]
-    if name is not None and data[name].dtype.kind in "fiu":
-        given = data[name].to_numpy()
-        values = given.astype(np.float64)
-        if np.isfinite(values).all() and (values.astype(given.dtype) == given).all():
-            return name, values, {"dim": dim, "coordinate": name, "dtype": given.dtype.str}
-    return dim, np.arange(data.sizes[dim], dtype=np.float64), {"dim": dim, "coordinate": None}
+def recall(grid: Grid) -> Memory | None:
+    """Restore what `remember` wrote; None if a series was not made of xarray data."""
+    kept = grid.attributes_of(KEY)
+    if not kept:
+        return None
+    layout = json.loads(kept["layout"])
+    return Memory(layout, _unpacked(kept["rest"], "calendar" in layout["time"]["kind"]).copy())
 
 
-def _time(data: xr.Dataset, axes: Axes, times: Times) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the attributes of time, and its entry in the layout."""
-    name = axes.coordinates["time"]
-    variable = None if name is None else data[name].variable
-    plain, types = ({}, {}) if variable is None else plain_attributes(variable.attrs, "time")
-    index = times.stamps[times.positions].to_numpy()
-    entry = {
-        **times.layout,
-        "dim": axes.time,
-        "coordinate": name,
-        "types": types,
-        "links": {} if variable is None else links_of(variable),
-        "encoding": {} if variable is None else _time_encoding(variable),
-        "freq": str(times.stamps.freq if isinstance(times.stamps, pd.DatetimeIndex) else ""),
-        "notes": dict(times.notes),
-        "added": [key for key in times.notes if key not in plain],
-        "known": encode_array(xr.DataArray(index)),
+@lru_cache(maxsize=8)  # the forecasts of one backtest share a text
+def _unpacked(text: str, is_calendar: bool) -> xr.Dataset:
+    """Read a Dataset from its text.
+
+    Raises
+    ------
+    ValueError
+        If the Dataset claims to be larger than its text.
+    """
+    file = zlib.decompress(base64.b64decode(text))
+    options: dict[str, Any] = {
+        "decode_times": xr.coders.CFDatetimeCoder(use_cftime=is_calendar or None),
+        "decode_timedelta": xr.coders.CFTimedeltaCoder(decode_via_units=False),
+        "decode_coords": False,
+        "mask_and_scale": False,
     }
-    return {**times.notes, **plain}, entry
-
-
-def _time_encoding(variable: xr.Variable) -> dict[str, str]:
-    """Return how times were written: what goes on in the same steps can be written so, too."""
-    encoding = variable.encoding
-    written = {key: str(encoding[key]) for key in ("units", "calendar") if key in encoding}
-    dtype = {"dtype": np.dtype(encoding["dtype"]).str} if encoding.get("dtype") else {}
-    return written | dtype
-
-
-def _others(
-    data: xr.Dataset, axes: Axes, layout: Mapping[str, Any], fields: list[str]
-) -> list[dict[str, Any]]:
-    """Encode what is neither a field nor the coordinate of an axis."""
-    held = {layout[role]["coordinate"] for role in ("time", "y", "x")}
-    others = []
-    for name, variable in data.variables.items():
-        if name in held or name in fields:
-            continue
-        dims = set(variable.dims)
-        if axes.time in dims and dims & {axes.y, axes.x}:
+    with xr.open_dataset(io.BytesIO(file), engine="h5netcdf", **options) as opened:
+        if opened.nbytes > len(file):
             raise ValueError(
-                f"`data` has {name!r} along {variable.dims}, but what changes with time and place "
-                f"must be a channel; leave it out, data.drop_vars({name!r}), or make it one, "
-                f"data.reset_coords({name!r})"
+                f"`series` remembers a Dataset of {opened.nbytes} bytes in a file of {len(file)}, "
+                f"which is damaged; leave {KEY!r} out of the attributes of its grid"
             )
-        others.append(encode_variable(data, str(name)))
-    return others
+        return opened.load().drop_encoding()
 
 
-def _remember_projections(
-    data: xr.Dataset, layout: Mapping[str, Any], attributes: dict[str, dict[str, Any]]
-) -> None:
-    """Show the attributes of grid mappings, the coordinate reference systems, in the grid's."""
-    for variable in layout["variables"]:
-        source = data[variable["name"]]
-        text = str(source.attrs.get("grid_mapping", source.encoding.get("grid_mapping", "")))
-        for other in layout["others"]:
-            name = other["name"]
-            if name in text.replace(":", " ").split() and name not in attributes:
-                attributes[name] = dict(other["attributes"])
+def restored_attributes(
+    grid: Grid, name: str, given: Mapping[Any, Any], kept: Container[str] | None = None
+) -> dict[str, Any]:
+    """Return attributes of the data, and those of the grid that a user has changed.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    name
+        Whose attributes: a channel, a coordinate, "time" or "global".
+    given
+        The attributes of the data.
+    kept
+        Which of these to keep; all by default.
+
+    Returns
+    -------
+    dict
+        The attributes.
+    """
+    plain = _plain(given)
+    changed = {k: v for k, v in grid.attributes_of(name).items() if k not in plain or plain[k] != v}
+    return {key: given[key] for key in given if kept is None or key in kept} | changed
+
+
+def as_numbers(index: Any) -> NDArray[np.int64]:
+    """Return dates, in microseconds, or integers."""
+    is_dates = isinstance(index, pd.DatetimeIndex)
+    numbers: NDArray[np.int64] = index.as_unit("us").asi8 if is_dates else index.to_numpy()
+    return numbers
+
+
+def _without_time(variable: xr.DataArray, dim: str) -> xr.DataArray:
+    """Return a variable that belongs to places, as one that is the same at all times."""
+    first = variable.isel({dim: 0}, drop=True)
+    if variable.equals(first.expand_dims({dim: variable.sizes[dim]}).transpose(*variable.dims)):
+        return first
+    raise ValueError(
+        f"`data` has {variable.name!r} along {variable.dims}, but values that change with time and "
+        f"place must be a channel; use data.drop_vars({variable.name!r}), or data.reset_coords"
+    )
+
+
+def _plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes with Python's types for NumPy's."""
+    arrays = (np.ndarray, np.generic)
+    plain = {k: v.tolist() if isinstance(v, arrays) else v for k, v in attributes.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}

@@ -13,17 +13,16 @@ import xarray as xr
 from darts import TimeSeries
 from numpy.typing import DTypeLike, NDArray
 
-from darts_mim.adapters.xarray.axes import QUANTILE, Axes, find_axes
+from darts_mim.adapters.xarray.axes import QUANTILE, Axes, cells_of, find_axes
 from darts_mim.adapters.xarray.fields import (
-    as_dataset,
+    UNNAMED,
     channel_names,
     field_names,
-    hidden_cells,
-    make_fields,
+    read_mask,
     read_static,
 )
-from darts_mim.adapters.xarray.frames import Field, Plan, load_frames, map_frames
-from darts_mim.adapters.xarray.memory import remember
+from darts_mim.adapters.xarray.frames import Plan, map_frames, scan_frames
+from darts_mim.adapters.xarray.memory import KEY, make_layout, plain_attributes, remember
 from darts_mim.adapters.xarray.times import read_times
 from darts_mim.series import frames_to_series
 from darts_mim.times import Frequency
@@ -136,80 +135,70 @@ def from_xarray(
     >>> to_xarray(series).identical(sst)
     True
     """
-    dataset, origin = as_dataset(data)
-    told = {"time": time, "y": y, "x": x, "channel": channel, "sample": sample}
-    axes = find_axes(dataset, told)
+    if not isinstance(data, xr.Dataset | xr.DataArray):
+        raise TypeError(
+            f"`data` must be an xarray DataArray or Dataset, got {type(data).__name__}; open files "
+            "with `xarray.open_dataset`, and turn arrays into series with `frames_to_series`"
+        )
+    origin = {"form": type(data).__name__, "name": getattr(data, "name", None)}
+    if isinstance(data, xr.DataArray):
+        is_free = data.name is not None and data.name not in data.coords
+        dataset = data.to_dataset(name=data.name if is_free else UNNAMED)
+    else:
+        dataset = data
+    given = {"time": time, "y": y, "x": x, "channel": channel, "sample": sample}
+    axes = find_axes(dataset, given)
     static = [static] if isinstance(static, str) else list(static)
     static_fields = read_static(dataset, axes, static)
     names = field_names(dataset, axes, static)
-    fields = make_fields(dataset, axes, names)
-    own_names = channel_names(dataset, axes, names)
-    named = axes.coordinates["time"]
-    times = read_times(None if named is None else dataset[named], dataset.sizes[axes.time], freq)
-    memory = remember(dataset, axes, times, dict(zip(names, own_names, strict=True)), origin)
-    plan = Plan(fields, times.stamps, times.positions, _float_type(dtype, fields))
-    frames, observed = _read(plan, memory.signature, cache, reuse, progress)
-    flat_names = [name for each in own_names for name in each]
+    channels = channel_names(dataset, axes, names)
+    coordinate = dataset.get(axes.coordinates["time"])
+    times = read_times(coordinate, dataset.sizes[axes.time], freq)
+    layout = origin | make_layout(dataset, axes, times, channels)
+    attributes = plain_attributes(dataset, axes, times, channels)
+    located = {axes.coordinates[role] or dim: dim for role, dim in (("y", axes.y), ("x", axes.x))}
+    cells = {n: cells_of(dataset.get(n), dataset.sizes[dim]) for n, dim in located.items()}
+    coordinates = cells if set(located) & set(dataset.coords) else None
+    fields = [dataset[name] for name in names]
+    plan = Plan(fields, axes, times.stamps, times.positions, _float_type(dtype, fields))
+    described = [layout, attributes, [values.tolist() for values in cells.values()]]
+    if reuse and cache is None:
+        raise ValueError("`reuse=True` takes a file from `cache`, but there is none; pass a folder")
+    if cache is not None:
+        frames, observed, sums = map_frames(
+            plan, Path(cache), described, reuse=reuse, progress=progress
+        )
+    elif any(field.chunks is not None for field in fields):
+        raise ValueError(
+            "`data` is in chunks that are not loaded; pass a folder as `cache`, to write it into a "
+            "file there chunk by chunk, or `data.load()` to hold it in memory"
+        )
+    else:
+        frames = plan.frames()
+        observed, sums = scan_frames(frames, plan.times)
+    attributes[KEY] = remember(dataset, axes, times, layout, sums)
+    flat_names = [name for own in channels.values() for name in own]
     series: Any = frames_to_series(
         frames[..., 0],
         layout="TSCHW",
         channel_names=flat_names,
         times=times.stamps,
-        coordinates=memory.coordinates,
-        mask=_mask(mask, observed, flat_names, axes),
+        coordinates=coordinates,
+        mask=read_mask(mask, observed, axes),
         static_fields=static_fields,
-        attributes=memory.attributes,
+        attributes=attributes,
         dtype=None,
     )
     return series if axes.parameter is None else _with_parameters(series, frames, dataset, axes)
 
 
-def _read(
-    plan: Plan, signature: str, cache: Any, reuse: bool, progress: bool
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    if reuse and cache is None:
-        raise ValueError("`reuse=True` takes a file from `cache`, but there is none; pass a folder")
-    if cache is not None:
-        return map_frames(plan, Path(cache), signature, reuse=reuse, progress=progress)
-    chunked = [field.name for field in plan.fields if field.variable.chunks is not None]
-    if chunked:
-        raise ValueError(
-            f"`data` is in chunks that are not loaded ({', '.join(chunked[:3])}); pass a folder as "
-            "`cache`, to write it into a file there a stretch at a time, or `data.load()` to hold "
-            "it in memory"
-        )
-    return load_frames(plan)
-
-
-def _float_type(dtype: DTypeLike | None, fields: Sequence[Field]) -> np.dtype[Any]:
+def _float_type(dtype: DTypeLike | None, fields: Sequence[xr.DataArray]) -> np.dtype[Any]:
     """Return the type of the values of a series."""
-    if dtype is None:
-        floats = [f.variable.dtype for f in fields if f.variable.dtype.kind == "f"]
-        dtype = np.result_type(np.float32, *floats)
-    target = np.dtype(dtype).newbyteorder("=")
+    floats = [field.dtype for field in fields if field.dtype.kind == "f"]
+    target = np.dtype(np.result_type(np.float32, *floats) if dtype is None else dtype)
     if target.kind != "f":
-        raise TypeError(
-            f"`dtype` must be floating, because series hold floats, got {target}; pass np.float32 "
-            "or np.float64"
-        )
-    return target
-
-
-def _mask(
-    given: Any, observed: NDArray[np.bool_], names: Sequence[str], axes: Axes
-) -> NDArray[np.bool_] | None:
-    """Return the mask (H, W), or None without one."""
-    if isinstance(given, bool | np.bool_):
-        return hidden_cells(observed, names) if given else None
-    if isinstance(given, xr.DataArray):
-        if set(given.dims) != {axes.y, axes.x}:
-            raise ValueError(
-                f"`mask` must lie along {axes.y!r} and {axes.x!r}, got {given.dims}; pass one mask "
-                "for all times and channels"
-            )
-        given = given.transpose(axes.y, axes.x).to_numpy()
-    mask: NDArray[np.bool_] = np.asarray(given)  # the grid checks it
-    return mask
+        raise TypeError(f"`dtype` must be floating, got {target}; pass np.float32 or np.float64")
+    return target.newbyteorder("=")
 
 
 def _with_parameters(

@@ -1,4 +1,7 @@
-"""A series taken apart: what it holds, and what it remembers of xarray data."""
+"""A series taken apart for `to_xarray`: its frames, and the xarray data that it remembers.
+
+Letters for shapes: T time, S samples, C channels, H height, W width, P likelihood parameters.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
+import xarray as xr
 from darts import TimeSeries
+from numpy.typing import NDArray
 
 from darts_mim.adapters.xarray.axes import PARAMETER, QUANTILE, SAMPLE
-from darts_mim.adapters.xarray.layout import KEY, unpack
+from darts_mim.adapters.xarray.frames import checksums, stretches
+from darts_mim.adapters.xarray.memory import KEY, STAMPS, SUMS, Memory, as_numbers, recall
 from darts_mim.grid import METADATA_KEY, Grid
 
 _QUANTILE_NAME = re.compile(r"q(\d\.\d{3})")  # as Darts writes them
@@ -21,80 +29,126 @@ class Source(NamedTuple):
     series: TimeSeries
     grid: Grid
     layout: Mapping[str, Any]
-    parameters: list[str] | None  # names of likelihood parameters, where the series holds some
+    rest: xr.Dataset  # all but the fields, of the times of the series where it is known
+    parameters: list[str] | None  # names of likelihood parameters, in a series of some
+    frames: NDArray[Any]  # (T, S, C, H, W, P), with NaN in hidden cells
+    is_data: bool  # whether the values are those of the xarray data at these times
 
     @property
-    def parameter_dim(self) -> str:
-        """The name of the dimension of likelihood parameters."""
-        names = self.parameters or [""]
-        return QUANTILE if all(map(_QUANTILE_NAME.fullmatch, names)) else PARAMETER
-
-    @property
-    def sample_dim(self) -> str | None:
-        """The name of the dimension of samples, or None without one."""
-        known = self.layout["sample"] or {"dim": SAMPLE, "size": None}
-        has_samples = self.series.n_samples > 1 or known["size"] == 1
-        return str(known["dim"]) if has_samples else None
+    def dims(self) -> tuple[str | None, ...]:
+        """The dimensions of frames, None for one that xarray data do not get."""
+        known, samples = self.layout["dims"], self.layout["samples"]
+        has_samples = self.series.n_samples > 1 or samples == 1
+        sample = (known["sample"] or SAMPLE) if has_samples else None
+        is_quantile = all(map(_QUANTILE_NAME.fullmatch, self.parameters or []))
+        parameter = None if self.parameters is None else QUANTILE if is_quantile else PARAMETER
+        return known["time"], sample, known["channel"], known["y"], known["x"], parameter
 
 
-def take_apart(series: TimeSeries) -> Source:
-    """Read what a series holds.
+def take_apart(series: TimeSeries, *, is_forecast: bool) -> Source:
+    """Read a series.
+
+    Parameters
+    ----------
+    series
+        The series.
+    is_forecast
+        Whether it is known to be a forecast, which need not be found out by its values.
+
+    Returns
+    -------
+    Source
+        Its parts.
 
     Raises
     ------
     ValueError
         If its components are not those of its grid, nor likelihood parameters of them, or if it
-        remembers the layout of other data.
+        remembers other data.
     """
     metadata = series.metadata or {}
+    grid = Grid(series.n_components, 1, 1, list(series.components))
     if METADATA_KEY in metadata:
         grid = Grid.from_metadata(metadata[METADATA_KEY])
-    else:
-        grid = Grid(series.n_components, 1, 1, list(series.components))
     parameters = _parameters(series, grid)
     if parameters is None:
-        Grid.from_series(series)  # raises where components are not those of the grid
-    layout = unpack(grid.attributes_of(KEY)) or _plain_layout(grid)
-    remembered = [name for entry in layout["variables"] for name in entry["channels"]]
-    if remembered != list(grid.channel_names):
+        Grid.from_series(series)  # raises if components are not those of the grid
+    memory = recall(grid)
+    layout, rest = memory or _plain_memory(grid)
+    if [name for f in layout["fields"] for name in f["channels"]] != list(grid.channel_names):
         raise ValueError(
-            f"`series` remembers xarray data with the channels {remembered[:5]}, but has "
-            f"{list(grid.channel_names[:5])}; leave {KEY!r} out of the attributes of its grid"
+            f"`series` has the channels {list(grid.channel_names[:5])}, but remembers xarray data "
+            f"with others; leave {KEY!r} out of the attributes of its grid"
         )
-    return Source(series, grid, layout, parameters)
+    values = series.all_values(copy=False)
+    t, _, s = values.shape
+    shape = (t, *grid.shape, len(parameters or [""]), s)
+    frames = np.moveaxis(values.reshape(shape), -1, 1)  # (T, S, C, H, W, P)
+    is_data = not is_forecast
+    if memory is not None:
+        rows = pd.Index(rest[STAMPS].to_numpy()).get_indexer(as_numbers(series.time_index))
+        is_data = is_data and _has_sums(frames, rows, rest[SUMS].to_numpy())
+        time = layout["dims"]["time"]
+        is_known = is_data and (rows >= 0).all()
+        rest = rest.isel({time: rows}) if is_known else rest.drop_dims(time)
+    return Source(series, grid, layout, rest, parameters, _hidden(frames, grid), is_data)
 
 
-def _plain_layout(grid: Grid) -> dict[str, Any]:
-    """Return the layout of a series that was not made from xarray data."""
-    rows, columns = tuple(grid.coordinates or ("y", "x"))
-    dims = ["time", rows, columns]
-    taken = sorted({*dims} & {*grid.channel_names})
-    if taken or rows == columns or "time" in (rows, columns):
+def _has_sums(frames: NDArray[Any], rows: NDArray[np.intp], sums: NDArray[np.float32]) -> bool:
+    """Return whether frames hold the values that the data had, and nothing else at other times."""
+    expected = np.zeros((len(frames), 2), np.float32)
+    expected[:, 1] = frames[0].size  # all NaN, as the frames that were inserted
+    expected[rows >= 0] = sums[rows[rows >= 0]]
+    with np.errstate(over="ignore", invalid="ignore"):  # values that a user may have computed
+        for part in stretches(frames):
+            found, tolerances = checksums(frames[part])
+            if not np.isclose(found, expected[part], 0, tolerances, equal_nan=True).all():
+                return False
+    return True
+
+
+def _hidden(frames: NDArray[Any], grid: Grid) -> NDArray[Any]:
+    """Return frames with NaN in hidden cells; themselves where they have it already."""
+    if grid.mask is None:
+        return frames
+    hidden = ~grid.mask
+    if not all(np.isnan(frames[part][:, :, :, hidden]).all() for part in stretches(frames)):
+        frames = frames.copy()
+        frames[:, :, :, hidden] = np.nan
+    return frames
+
+
+def _plain_memory(grid: Grid) -> Memory:
+    """Return the memory of a series that was not made from xarray data."""
+    names = dict(zip(("time", "y", "x"), ("time", *(grid.coordinates or "yx")), strict=True))
+    dims = list(names.values())
+    if len({*dims, *grid.channel_names}) < len(dims) + grid.channels:
         raise ValueError(
-            f"`series` has a channel or coordinate of a name that a dimension has, {dims}: "
-            f"{taken or [rows, columns]}; rename it, for example with `frames_to_series` and "
-            "`channel_names` or `coordinates`"
+            f"`series` must have other names for its channels {list(grid.channel_names[:5])} than "
+            f"for its dimensions {dims}; rename some, in `frames_to_series`"
         )
-    variables = [{"name": name, "dims": dims, "channels": [name]} for name in grid.channel_names]
-    return {
+    layout = {
         "form": "Dataset",
-        "variables": variables,
-        "time": {"dim": "time", "coordinate": "time"},
-        "y": {"dim": rows, "coordinate": rows},
-        "x": {"dim": columns, "coordinate": columns},
-        "channel": None,
-        "sample": None,
-        "others": [],
+        "fields": [{"name": name, "dims": dims, "channels": [name]} for name in grid.channel_names],
+        "time": {"last": None},
+        "dims": {**names, "channel": None, "sample": None, "coordinates": names},
+        "samples": None,
+        "coordinates": [],
+        "encodings": {},
+        "beside": [],
     }
+    return Memory(layout, xr.Dataset())
 
 
 def _parameters(series: TimeSeries, grid: Grid) -> list[str] | None:
     """Return the names of the likelihood parameters that Darts appends to those of components."""
     per_cell, rest = divmod(series.n_components, grid.n_components)
+    if rest or not per_cell:
+        return None
     components = list(series.components)
     names = grid.component_names
     prefix = f"{names[0]}_"
-    if rest or not all(name.startswith(prefix) for name in components[:per_cell]):
+    if not all(name.startswith(prefix) for name in components[:per_cell]):
         return None
     parameters = [name.removeprefix(prefix) for name in components[:per_cell]]
     expected = [f"{name}_{parameter}" for name in names for parameter in parameters]

@@ -1,15 +1,13 @@
 """Times of xarray, of any calendar, to the regular index of a series and back.
 
-Dates that a ``DatetimeIndex`` can hold become one. It can hold the months of any calendar. The days
-of other calendars become integers, with calendar, start and step remembered, and so do months that
-lie hundreds of years away.
+A series holds dates or integers. Dates of NumPy become dates, and so do the months of any calendar.
+The days of other calendars become integers; their calendar, start and step are remembered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,37 +15,29 @@ import xarray as xr
 from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
-from darts_mim._optional import import_optional
-from darts_mim.adapters.xarray.axes import is_calendar
-from darts_mim.adapters.xarray.irregular import (
-    check_increasing,
-    check_known,
-    in_a_zone,
-    irregular,
-    off_step,
-    too_few,
-)
-from darts_mim.adapters.xarray.months import (
-    Months,
-    place_dates,
-    place_in_calendar,
-    read_months,
-)
+from darts_mim.adapters.xarray.irregular import check_increasing, irregular
+from darts_mim.checks import checked_integer
 from darts_mim.times import TimeIndex
 
-_REFORM = (1582, 10, 15)  # from here on the standard calendar is that of numpy
-_GREGORIAN = {"standard", "proleptic_gregorian"}
+TIME_NOTES: Final = ("units", "calendar", "start", "step")
+"""Attributes of times that xarray writes itself, or that only a series needs."""
+
+_MIDDLE: Final = "middle"  # a place in each month
 # whole years of nanoseconds, which the dates of a forecast have
-_FIRST_YEAR, _LAST_YEAR = 1678, 2261
+_YEARS = range(1678, 2262)
 
 
 class Times(NamedTuple):
     """The times of a series."""
 
     stamps: TimeIndex  # of T frames
-    positions: NDArray[np.intp]  # where in them the frames of the data lie
-    notes: Mapping[str, Any]  # for the attributes of time: calendar, start, step
-    layout: Mapping[str, Any]  # what `write_times` needs beside
+    positions: NDArray[np.intp]  # of the frames of the data among them
+    layout: Mapping[str, Any]  # plain data that `write_times` needs
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What a reader of the series needs to know: calendar, and start and step of integers."""
+        return {key: self.layout[key] for key in TIME_NOTES if self.layout.get(key)}
 
 
 def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times:
@@ -56,16 +46,16 @@ def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times
     Parameters
     ----------
     coordinate
-        The times of the frames, or None for frames that are just numbered.
+        The times of the frames, or None to number the frames.
     length
         The number of frames.
     freq
-        The step from frame to frame. Where it is given, times may be missing between.
+        The step from frame to frame. With it, times may be missing between.
 
     Returns
     -------
     Times
-        The index, of the frames that are missing too.
+        The index, which includes the frames that are missing.
 
     Raises
     ------
@@ -74,215 +64,165 @@ def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times
     ValueError
         If the times do not increase in constant steps, or those of `freq`.
     """
-    if isinstance(freq, np.timedelta64):  # which is an integer to NumPy
-        freq = pd.Timedelta(freq)
     if coordinate is None:
-        return _read_numbers(np.arange(length), freq, "time", {"kind": "none"})
-    values, dim = coordinate.to_numpy(), str(coordinate.dims[0])
-    layout = {"dtype": values.dtype.str}
-    check_known(values, dim)
-    is_whole = values.dtype.kind == "f" and np.isfinite(values).all() and (values % 1 == 0).all()
-    if values.dtype.kind == "M":
-        check_increasing(values, dim)
+        return _read_numbers(pd.RangeIndex(length), freq, "time", {"kind": "none"})
+    index, dim = coordinate.to_index(), str(coordinate.dims[0])
+    if index.dtype.kind == "M" and index.tz is None:
         calendar = coordinate.encoding.get("calendar")
-        notes = {} if calendar is None else {"calendar": str(calendar)}
-        return _read_dates(values, freq, dim, notes, {"kind": "dates", **layout})
-    if is_calendar(coordinate):
-        check_increasing(values, dim)
-        return _read_calendar(values, freq, dim)
-    if values.dtype.kind in "iu" or is_whole:
-        check_increasing(values, dim)
-        return _read_numbers(values.astype(np.int64), freq, dim, {"kind": "numbers", **layout})
-    if getattr(values[0], "tzinfo", None) is not None:
-        raise in_a_zone(values[0], dim, coordinate.name)
+        known = {"kind": "dates", "dtype": coordinate.dtype.str, "calendar": calendar}
+        return _read_dates(index, freq, dim, known)
+    if isinstance(index, xr.CFTimeIndex):
+        return _read_dates(index, freq, dim, {"kind": "calendar", "calendar": index.calendar})
+    if index.dtype.kind in "iuf" and not (index % 1).any():
+        layout = {"kind": "numbers", "dtype": coordinate.dtype.str}
+        return _read_numbers(index.astype(int), freq, dim, layout)
     raise TypeError(
-        f"`data` has times {coordinate.name!r} of dtype {values.dtype}, such as {values[0]!r}; "
-        "expected dates or whole numbers. Decode them with `xr.decode_cf(data)`, turn lead times "
-        f"into dates with `data.assign_coords({dim}=start + data.{dim})`, or name another "
-        "coordinate with `time=`"
+        f"`data` has times {coordinate.name!r} of dtype {coordinate.dtype}, such as {index[0]!r}; "
+        "expected dates without a time zone, or whole numbers. Decode them with "
+        "`xr.decode_cf(data)`, keep the wall-clock time of a zone with `index.tz_localize(None)`, "
+        f"turn lead times into dates with `data.assign_coords({dim}=start + data.{dim})`, or name "
+        "another coordinate with `time=`"
     )
 
 
-def write_times(stamps: TimeIndex, notes: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
+def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> pd.Index[Any]:
     """Return times as the data had them.
 
     Parameters
     ----------
-    stamps
+    index
         The times of a series.
-    notes, layout
-        What `read_times` gave; empty for other series.
+    layout
+        What `read_times` returned; empty for other series.
 
     Returns
     -------
-    array or index
-        Dates, dates of cftime, or integers.
+    pandas.Index
+        Dates, dates of cftime, or numbers.
     """
-    kind = layout.get("kind")
-    if isinstance(stamps, pd.RangeIndex):
-        if kind == "steps":
-            dates = _counted(stamps, notes["calendar"], notes["start"], notes["step"])
-            place = layout.get("place", 0)
-            if not place:
-                return dates
-            return xr.CFTimeIndex(place_in_calendar(dates, notes["calendar"], place))
-        return stamps.to_numpy().astype(layout["dtype"] if kind == "numbers" else np.int64)
-    # a place in the month means nothing once frames are not a month apart
-    is_monthly = isinstance(stamps.freq, pd.offsets.MonthBegin)
-    place = layout.get("place", 0) if is_monthly else 0
-    if kind == "calendar":
-        return xr.CFTimeIndex(place_in_calendar(stamps, notes["calendar"], place))
-    dates = place_dates(stamps.to_numpy(), place)
-    return dates.astype(np.dtype(layout["dtype"])) if kind == "dates" else dates
+    kind, place = layout.get("kind"), layout.get("place", 0)
+    if isinstance(index, pd.DatetimeIndex):
+        # a place in the month means nothing for frames that are not months apart
+        place = place if isinstance(index.freq, pd.offsets.MonthBegin) else 0
+        if kind == "calendar":
+            return _placed(_in_calendar(index, layout["calendar"]), place)
+        dates = _placed(index, place)
+        return dates.astype(layout["dtype"]) if kind == "dates" else dates
+    if kind != "steps":
+        return index.astype(layout["dtype"]) if kind == "numbers" else index
+    options = {"freq": layout["step"], "calendar": layout["calendar"], "use_cftime": True}
+    start = xr.date_range(layout["start"], periods=1, **options).shift(index[0], layout["step"])[0]
+    dates = xr.date_range(start, periods=index[-1] - index[0] + 1, **options)
+    return _placed(dates[:: index.step], place)
 
 
-def _read_numbers(
-    values: NDArray[np.int64], freq: Any, dim: str, layout: Mapping[str, Any]
-) -> Times:
-    if freq is not None and (isinstance(freq, bool) or not isinstance(freq, int | np.integer)):
-        raise TypeError(
-            f"`freq` must be an integer, because `data` has times without dates, got {freq!r}; "
-            f"leave it out, or give the data dates with `data.assign_coords({dim}=dates)`"
-        )
-    steps = np.diff(values)
-    step = int(freq if freq is not None else steps[0] if len(steps) else 1)
-    if step < 1:
-        raise ValueError(f"`freq={freq}` must be at least 1; time increases from frame to frame")
-    positions, rest = np.divmod(values - values[0], step)
-    if freq is None and (steps != step).any():
-        raise irregular(values, dim)
-    if rest.any():
-        raise off_step(values, freq, dim)
-    return Times(pd.RangeIndex(int(values[0]), int(values[-1]) + step, step), positions, {}, layout)
+def _read_numbers(index: pd.Index[Any], freq: Any, dim: str, layout: Mapping[str, Any]) -> Times:
+    check_increasing(index, dim)
+    given = None if freq is None else checked_integer("freq", freq)
+    step = given or (int(index[1] - index[0]) if len(index) > 1 else 1)
+    stamps = pd.RangeIndex(int(index[0]), int(index[-1]) + 1, step)
+    positions = stamps.get_indexer(index)
+    if (positions < 0).any() or (freq is None and len(stamps) > len(index)):
+        raise irregular(index, freq, dim)
+    return Times(stamps, positions, layout)
 
 
-def _read_dates(
-    values: NDArray[np.datetime64],
-    freq: Any,
-    dim: str,
-    notes: Mapping[str, Any],
-    layout: Mapping[str, Any],
-) -> Times:
-    dates: Any = pd.DatetimeIndex(values)
-    offset = _checked_offset(freq, len(dates))
-    step = _inferred(values) if offset is None else offset
-    if step is not None:
-        stamps = pd.date_range(dates[0], dates[-1], freq=step, unit=dates.unit)
-        positions = stamps.get_indexer(dates)
-        if len(stamps) and (positions >= 0).all():
-            return Times(stamps, positions, notes, layout)
-    months = None
-    if not dates.nanosecond.any():
-        months = read_months([date.to_pydatetime() for date in dates], offset)
-    if months is None:
-        raise irregular(values, dim) if freq is None else off_step(values, freq, dim)
-    begins = months.begins.as_unit(dates.unit)
-    return Times(begins, months.positions, notes, {**layout, "place": months.place})
-
-
-def _inferred(values: NDArray[np.datetime64]) -> Any:
+def _read_dates(index: Any, freq: Any, dim: str, layout: dict[str, Any]) -> Times:
+    check_increasing(index, dim)
+    is_gregorian = getattr(index, "calendar", "") in ("standard", "proleptic_gregorian")
+    if is_gregorian and _fit(index):
+        index = index.to_datetimeindex(time_unit="us")
     try:
-        return pd.DatetimeIndex(values, freq="infer").freq
-    except ValueError:  # there is none
-        return None
+        freq = pd.Timedelta(freq) if isinstance(freq, np.timedelta64) else freq
+        step = None if freq is None else str(to_offset(freq).freqstr)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`freq={freq!r}` must be a pandas offset, because `data` has dates ({error}); pass "
+            "for example 'MS', 'D' or '6h'"
+        ) from error
+    if step is None and len(index) < 3:
+        raise ValueError("`freq` cannot be read from 1 or 2 times of `data`; pass it, such as 'MS'")
+    inferred = step or xr.infer_freq(index)
+    if isinstance(index, xr.CFTimeIndex):  # whose months are dates, but days are not
+        times = _read_months(index, step, layout) or _read_steps(index, inferred, layout)
+    else:
+        times = _read_steps(index, inferred, layout) or _read_months(index, step, layout)
+    if times is None:
+        raise irregular(index, freq, dim)
+    return times
 
 
-def _read_calendar(values: NDArray[Any], freq: Any, dim: str) -> Times:
-    """Read dates of cftime."""
-    given = xr.CFTimeIndex(values)
-    notes = {"calendar": str(given.calendar)}
-    first = (values[0].year, values[0].month, values[0].day)
-    is_gregorian = given.calendar in _GREGORIAN and (
-        first >= _REFORM or given.calendar == "proleptic_gregorian"
-    )
-    if is_gregorian and _can_go_on(values):
-        dates = np.array([date.isoformat() for date in values], "M8[us]")
-        return _read_dates(dates, freq, dim, notes, {"kind": "calendar"})
-    if freq is None and len(values) < 3:
-        raise too_few(len(values))
-    offset = _month_offset(freq)
-    months = read_months(list(values), offset) if freq is None or offset is not None else None
-    if months is not None:
-        return _monthly(months, notes)
-    step = xr.infer_freq(given) if freq is None else _step_name(freq)
+def _read_steps(index: Any, step: str | None, layout: dict[str, Any]) -> Times | None:
+    """Return the times of dates at a step of their calendar; None if they have none."""
     if step is None:
-        raise irregular(values, dim)
-    regular = _calendar_range(values, step)
-    positions = regular.get_indexer(given)
+        return None
+    stamps = _range(index, step, start=index[0], end=index[-1])
+    positions = stamps.get_indexer(index)
     if (positions < 0).any():
-        raise irregular(values, dim) if freq is None else off_step(values, freq, dim)
-    notes |= {"start": values[0].isoformat(), "step": step}
-    return Times(pd.RangeIndex(len(regular)), positions, notes, {"kind": "steps"})
-
-
-def _monthly(months: Months, notes: Mapping[str, Any]) -> Times:
-    """Return months as dates, or as integers where Darts could not forecast them."""
-    begins = months.begins
-    if _can_go_on(begins):
-        layout = {"kind": "calendar", "place": months.place}
-        return Times(begins, months.positions, notes, layout)
-    steps = {"start": begins[0].isoformat(), "step": begins.freqstr}
-    layout = {"kind": "steps", "place": months.place}
-    return Times(pd.RangeIndex(len(begins)), months.positions, {**notes, **steps}, layout)
-
-
-def _can_go_on(dates: Any) -> bool:
-    """Tell whether dates, and those after them, are dates that Darts can make."""
-    return bool(dates[0].year >= _FIRST_YEAR and dates[-1].year <= _LAST_YEAR)
-
-
-def _month_offset(freq: Any) -> Any:
-    """Return a step of months, or None if a step is another one or is to be found."""
-    try:
-        offset = to_offset(freq)
-    except (TypeError, ValueError):
         return None
-    return offset if isinstance(offset, pd.offsets.MonthBegin) and offset.n > 0 else None
+    if isinstance(stamps, pd.DatetimeIndex):
+        return Times(stamps, positions, layout)
+    counted = {"kind": "steps", "start": index[0].isoformat(), "step": step}
+    return Times(pd.RangeIndex(len(stamps)), positions, layout | counted)
 
 
-def _step_name(freq: Any) -> Any:
-    """Return the name of a step that is a duration or an offset, as calendars read it."""
-    is_named = isinstance(freq, timedelta | pd.DateOffset)
-    return to_offset(freq).freqstr if is_named else freq
+def _read_months(index: Any, step: str | None, layout: dict[str, Any]) -> Times | None:
+    """Return the times of dates at one place of their months; None if there is no such place.
 
-
-def _calendar_range(values: NDArray[Any], step: Any) -> Any:
-    try:
-        calendar = values[0].calendar
-        return xr.date_range(values[0], values[-1], freq=step, calendar=calendar, use_cftime=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`freq={step!r}` is no step of the calendar {calendar!r} ({error}); pass for example "
-            "'D', '6h' or 'MS'"
-        ) from error
-
-
-def _counted(stamps: pd.RangeIndex, calendar: str, start: str, step: str) -> Any:
-    """Return the dates of a calendar at these numbers of steps."""
-    import_optional("cftime", extra="xarray")
-    calendar_dates: Any = {"freq": step, "calendar": calendar, "use_cftime": True}
-    begin: Any = xr.date_range(start, periods=1, **calendar_dates)
-    begin = begin.shift(int(stamps[0]), step)
-    dates = xr.date_range(begin[0], periods=int(stamps[-1] - stamps[0]) + 1, **calendar_dates)
-    return dates[:: stamps.step]
-
-
-def _checked_offset(freq: Any, length: int) -> Any:
-    if freq is None:
-        if length < 3:
-            raise too_few(length)
+    Darts counts steps between the first days of months, not between, say, their middles.
+    """
+    months = np.asarray(12 * index.year + index.month)
+    offset = None if step is None else to_offset(step)
+    if offset is None and len(set(np.diff(months))) == 1:
+        offset = pd.offsets.MonthBegin(int(months[1] - months[0]) or 1)
+    if not isinstance(offset, pd.offsets.MonthBegin):
         return None
-    if isinstance(freq, int | np.integer):
-        raise TypeError(
-            f"`freq` must be a pandas offset, because `data` has dates, got {freq!r}; pass for "
-            "example 'MS' or 'D'"
-        )
-    try:
-        offset: Any = to_offset(freq)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`freq={freq!r}` is no pandas offset ({error}); pass for example '6h', 'D' or 'MS'"
-        ) from error
-    if offset.n < 1:
-        raise ValueError(f"`freq={freq!r}` must be positive; time increases from frame to frame")
-    return offset
+    positions, rest = np.divmod(months - months[0], offset.n)
+    if rest.any() or (np.diff(positions) < 1).any():
+        return None
+    start = f"{index[0].year:04d}-{index[0].month:02d}-01"
+    begins = _range(index, offset.freqstr, start=start, periods=int(positions[-1]) + 1)
+    places = index - begins[positions]
+    if (places == places[0]).all():
+        layout = layout | {"place": int(places[0].value)}  # ns
+    elif (2 * places == _lengths(begins)[positions]).all():
+        layout = layout | {"place": _MIDDLE}
+    else:
+        return None
+    if isinstance(index, pd.DatetimeIndex):
+        return Times(begins, positions, layout)
+    if _fit(begins):
+        dates = pd.date_range(start, periods=len(begins), freq=offset, unit="us")
+        return Times(dates, positions, layout)
+    counted = {"kind": "steps", "start": begins[0].isoformat(), "step": offset.freqstr}
+    return Times(pd.RangeIndex(len(begins)), positions, layout | counted)
+
+
+def _fit(index: Any) -> bool:
+    """Return whether dates, and those after them, are dates that Darts can hold."""
+    return index[0].year in _YEARS and index[-1].year in _YEARS
+
+
+def _range(index: Any, step: str, **bounds: Any) -> Any:
+    """Return dates in the calendar, or with the resolution, of others."""
+    if isinstance(index, pd.DatetimeIndex):
+        return pd.date_range(**bounds, freq=step, unit=index.unit)
+    return xr.date_range(**bounds, freq=step, calendar=index.calendar, use_cftime=True)
+
+
+def _lengths(begins: Any) -> Any:
+    """Return how long the months are that begin at some dates."""
+    return begins.shift(1, "MS") - begins
+
+
+def _placed(begins: Any, place: int | str) -> Any:
+    """Move the first days of months to a place within."""
+    if place == _MIDDLE:
+        return begins + _lengths(begins) / 2
+    return begins + pd.Timedelta(place) if place else begins
+
+
+def _in_calendar(dates: pd.DatetimeIndex, calendar: str) -> Any:
+    """Return dates as dates of cftime."""
+    numbered = xr.DataArray(np.arange(len(dates)), {"time": dates}, ("time",))
+    return numbered.convert_calendar(calendar, align_on="date", use_cftime=True).indexes["time"]

@@ -1,29 +1,38 @@
-"""Series to fields of xarray."""
+"""Series to xarray data.
+
+Letters for shapes: T time, S samples, C channels, H height, W width, P likelihood parameters.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 from darts import TimeSeries
+from numpy.typing import NDArray
 
-from darts_mim.adapters.xarray.layout import typed_attributes
-from darts_mim.adapters.xarray.rebuilding import (
-    build_coordinates,
-    build_others,
-    build_variables,
-    drop_dangling,
-    static_variables,
-)
-from darts_mim.adapters.xarray.source import take_apart
+from darts_mim.adapters.xarray.axes import PARAMETER, QUANTILE, cells_of, long_name
+from darts_mim.adapters.xarray.fields import LINKS
+from darts_mim.adapters.xarray.forecasts import KEPT_ATTRIBUTES, describe_forecast
+from darts_mim.adapters.xarray.memory import FIELD, OWN, TIME, restored_attributes
+from darts_mim.adapters.xarray.source import Source, take_apart
+from darts_mim.adapters.xarray.times import TIME_NOTES, write_times
+from darts_mim.grid import METADATA_KEY
+
+logger = logging.getLogger(__name__)
 
 
-def to_xarray(series: TimeSeries) -> xr.Dataset | xr.DataArray:
-    """Turn a series, or a forecast, into xarray data like those it came from.
+def to_xarray(
+    series: TimeSeries, *, model: Any = None, reference_time: Any = None
+) -> xr.Dataset | xr.DataArray:
+    """Turn a series or a forecast into xarray data like those it came from.
 
     A series that `from_xarray` made, and what a model forecasts from it, has its names, dimensions,
-    coordinates, attributes and types again, and its times go on in the calendar of the data. Other
+    coordinates, units and types again, and its times go on in the calendar of the data. Other
     series become a Dataset with a variable along time, rows and columns for each channel.
 
     Parameters
@@ -32,6 +41,12 @@ def to_xarray(series: TimeSeries) -> xr.Dataset | xr.DataArray:
         A series on a grid, with samples or without; or likelihood parameters or quantiles of one,
         as `predict(..., predict_likelihood_parameters=True)` and `TimeSeries.quantile` return them.
         Components without a grid become variables on one cell.
+    model : str or model, optional
+        The model that made the forecast. Its name goes to the attributes ``source`` and
+        ``history``.
+    reference_time : int, str or datetime, optional
+        Time of the last frame that the forecast starts from, as in the series, such as
+        ``train.end_time()``. Default: the end of the data, for a series that starts one step later.
 
     Returns
     -------
@@ -39,9 +54,14 @@ def to_xarray(series: TimeSeries) -> xr.Dataset | xr.DataArray:
         A DataArray if the series came from one, else a Dataset. New dimensions come first:
         "sample" (numbered from 0); "quantile", with the quantiles to three decimals as Darts writes
         them; or "parameter", with the names of others. Cells that the mask hides are NaN. Integers
-        become integers again where no value changes. What depends on time beside the fields, such
-        as bounds, is there at times that the data had and left out if some are new. Values share
-        the memory of the series where they can.
+        become integers again where no value changes. Values share the memory of the series where
+        they can.
+
+        Values that differ from those of the data at the same times are a product of their own: the
+        Dataset keeps units, names and the grid, but no attribute that describes the data (title,
+        creator, valid range), and nothing that lies along time (bounds). Its ``history`` says how
+        it was made. A forecast with a known reference time gets the coordinates
+        ``forecast_reference_time`` and ``forecast_period``, the lead time of each frame.
 
     Raises
     ------
@@ -69,35 +89,145 @@ def to_xarray(series: TimeSeries) -> xr.Dataset | xr.DataArray:
             f"`series` must be a TimeSeries, got {type(series).__name__}; convert the series of a "
             "list one by one"
         )
-    source = take_apart(series)
-    fields = build_variables(source)
+    source = take_apart(series, is_forecast=model is not None or reference_time is not None)
+    fields = _fields(source)
     sizes = {dim: size for field in fields.values() for dim, size in field.sizes.items()}
-    others = build_others(source, sizes)
-    coordinates = build_coordinates(source, sizes)
-    variables = {**fields, **static_variables(source)}
-    for name, (variable, is_coordinate) in others.items():
-        (coordinates if is_coordinate else variables)[name] = variable
-    dropped = {entry["name"] for entry in source.layout["others"]} - set(others)
-    drop_dangling({**variables, **coordinates}, dropped)
-    if source.layout["form"] == "DataArray":
-        return _as_array(variables, coordinates, source.layout)
-    whole = typed_attributes(
-        source.grid.attributes_of("global"), source.layout.get("global_types", {})
-    )
-    return xr.Dataset(variables, coordinates, whole)
+    coordinates = _coordinates(source, sizes)
+    others = _others(source, sizes, {*fields, *coordinates})
+    data = xr.Dataset({**fields, **_static(source), **others}, coordinates)
+    data = data.set_coords([name for name in source.layout["coordinates"] if name in others])
+    data.attrs = _attributes(source, "global", source.rest.attrs)
+    if not source.is_data:
+        data = describe_forecast(data, source, model, reference_time)
+    _restore_encodings(data, source)
+    return _as_array(data, source.layout) if source.layout["form"] == "DataArray" else data
 
 
-def _as_array(
-    variables: dict[str, xr.Variable],
-    coordinates: dict[str, xr.Variable],
-    layout: Mapping[str, Any],
-) -> xr.DataArray:
-    """Return the first variable; what else there is becomes coordinates of it."""
-    name, *others = variables
-    array = xr.DataArray(
-        variables[name],
-        {**coordinates, **{other: variables[other] for other in others}},
-        name=layout["name"],
+def _fields(source: Source) -> dict[Any, xr.Variable]:
+    """Return the fields, their dimensions in the order that the data had; new ones come first."""
+    fields, start = {}, 0
+    for number, field in enumerate(source.layout["fields"]):
+        stop = start + len(field["channels"])
+        values = source.frames[:, :, start:stop]
+        start = stop
+        has_channels = source.layout["dims"]["channel"] in field["dims"]
+        dims = [d if axis != 2 or has_channels else None for axis, d in enumerate(source.dims)]
+        own = [str(dim) for dim in dims if dim is not None]
+        order = [dim for dim in own if dim not in field["dims"]]
+        order += [dim for dim in field["dims"] if dim in own]
+        squeezed = values[tuple(0 if dim is None else slice(None) for dim in dims)]
+        variable = xr.Variable(own, _as_type(squeezed, field.get("dtype"))).transpose(*order)
+        given = source.rest.get(f"{FIELD}_{number}", xr.DataArray()).attrs
+        variable.attrs = _attributes(source, field["channels"][0], given)
+        fields[field["name"]] = variable
+    return fields
+
+
+def _coordinates(source: Source, sizes: Mapping[Any, int]) -> dict[Any, xr.Variable]:
+    """Return the coordinates of time, of rows and columns that have changed, and of new axes."""
+    names, coordinates = source.layout["dims"]["coordinates"], {}
+    time, sample, _, rows, columns, parameter = source.dims
+    variable = _time(source)
+    if variable is not None:
+        coordinates[names["time"] or time] = variable
+    for role, dim in (("y", rows), ("x", columns)):
+        name = names[role]
+        values, known = (source.grid.coordinates or {}).get(name), source.rest.get(name)
+        is_known = known is not None and np.array_equal(cells_of(known, known.size), values)
+        if values is not None and not is_known:
+            coordinates[name] = xr.Variable(dim, values, source.grid.attributes_of(name))
+    if sample is not None and sizes[sample] != source.layout["samples"]:
+        attributes = {"long_name": long_name("sample"), "standard_name": "realization"}
+        coordinates[sample] = xr.Variable(sample, np.arange(sizes[sample]), attributes)
+    if parameter is not None and source.parameters is not None:
+        labels: Any = np.array(source.parameters, dtype=object)
+        if parameter == QUANTILE:
+            labels = [float(name.removeprefix("q")) for name in source.parameters]
+        coordinates[parameter] = xr.Variable(parameter, labels, {"long_name": long_name(parameter)})
+    return coordinates
+
+
+def _time(source: Source) -> xr.Variable | None:
+    """Return the coordinate of time; None for frames that the data only number."""
+    layout, index = source.layout["time"], source.series.time_index
+    name = source.layout["dims"]["coordinates"]["time"]
+    if name is None and index.equals(pd.RangeIndex(len(index))):
+        return None
+    variable = xr.Variable(source.dims[0], write_times(index, layout))
+    given = source.rest.get(TIME, xr.DataArray()).attrs
+    variable.attrs = _attributes(source, "time", given)
+    if variable.dtype.kind in "MO":  # xarray writes these itself
+        for key in TIME_NOTES:
+            variable.attrs.pop(key, None)
+    return variable
+
+
+def _others(source: Source, sizes: Mapping[Any, int], taken: set[Any]) -> dict[Any, xr.Variable]:
+    """Return the other variables that the series remembers, if their dimensions still fit."""
+    absent = {source.layout["dims"]["sample"], QUANTILE, PARAMETER} - set(sizes)
+    others = {}
+    for name, variable in source.rest.variables.items():
+        fits = all(sizes.get(dim, size) == size for dim, size in variable.sizes.items())
+        if name in taken or not fits or absent & set(variable.dims) or str(name).startswith(OWN):
+            continue
+        if name in source.layout["dims"]["coordinates"].values():
+            variable.attrs = restored_attributes(source.grid, str(name), variable.attrs)
+        others[name] = variable
+    return others
+
+
+def _static(source: Source) -> dict[Any, xr.Variable]:
+    """Return static covariates that are the same field in every channel."""
+    table, grid = source.series.static_covariates, source.grid
+    has_grid = METADATA_KEY in (source.series.metadata or {})
+    if table is None or not has_grid or len(table) != grid.n_components:
+        return {}
+    variables = {}
+    for name in [str(name) for name in table.columns if name not in source.rest]:
+        field = table[name].to_numpy().reshape(grid.shape)
+        if all(pd.Series(part.ravel()).equals(pd.Series(field[0].ravel())) for part in field):
+            variables[name] = xr.Variable((source.dims[3], source.dims[4]), field[0])
+        else:
+            logger.warning("The static field %r differs between channels and is left out.", name)
+    return variables
+
+
+def _attributes(source: Source, name: str, given: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes that hold for the values of the series."""
+    return restored_attributes(
+        source.grid, name, given, None if source.is_data else KEPT_ATTRIBUTES
     )
-    array.encoding = dict(variables[name].encoding)
+
+
+def _as_type(values: NDArray[Any], dtype: str | None) -> NDArray[Any]:
+    """Give values the type that the data had; integers only where that changes no value."""
+    if dtype is None or values.dtype == dtype:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = values.astype(dtype)
+    return cast if cast.dtype.kind == "f" or (cast == values).all() else values
+
+
+def _restore_encodings(data: xr.Dataset, source: Source) -> None:
+    """Restore links between variables, and how times were written, as far as both still hold."""
+    layout, index = source.layout, source.series.time_index
+    missing = set(layout["beside"]) - set(data.variables)
+    for name, variable in data.variables.items():
+        variable.encoding = dict(layout["encodings"].get(name, {}))
+        for links in (variable.attrs, variable.encoding):
+            for key in set(links) & set(LINKS):
+                if missing & set(str(links[key]).replace(":", " ").split()):
+                    del links[key]
+    time = data.variables.get(layout["dims"]["coordinates"]["time"])
+    if time is not None and getattr(index, "freqstr", "") != layout["time"].get("freq"):
+        for key in ("units", "dtype"):  # which need not suit other steps
+            time.encoding.pop(key, None)
+
+
+def _as_array(data: xr.Dataset, layout: Mapping[str, Any]) -> xr.DataArray:
+    """Return the only field; all other variables become coordinates of it."""
+    name = layout["fields"][0]["name"]
+    data = data.set_coords([other for other in data.data_vars if other != name])
+    array = data[name].rename(layout["name"])
+    array.attrs |= data.attrs
     return array
