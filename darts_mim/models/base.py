@@ -177,16 +177,13 @@ class GridForecastingModel(CheckedGridModel, ABC):
         params = {k: v for k, v in self.model_params.items() if k not in self._passed_on}
         return type(self)(**deepcopy(params))
 
-    def _twin(self, grid: Grid | None, **network_options: Any) -> Self:
-        """Return a model without a module, on another grid or with other options of its network.
-
-        Unlike a new one it needs no constructor, and leaves no files.
-        """
+    def twin(self, grid: Grid | None = None) -> Self:
+        """Return an untrained copy, also on another grid, which leaves no files."""
         twin = copy(self)
         own = cast(dict[str, Any], self.pl_module_params).items()
         # metrics may not be copied, and are not needed
         twin.pl_module_params = {k: deepcopy(v) for k, v in own if k != "torch_metrics"}
-        twin.network_options = {**self.network_options, **network_options}
+        twin.model, twin.network_options = None, dict(self.network_options)
         twin._given_grid = grid or self._given_grid
         return twin
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +29,6 @@ from darts_mim.nn.recurrent import RecurrentNetwork
 __all__ = ["StepCosts", "Workload", "step_costs", "step_seconds", "workload_of"]
 
 # these would leave files, or cannot be copied, and do not change a module
-_SKIPPED = {"force_reset", "log_tensorboard", "model_name", "pl_trainer_kwargs"}
-_SKIPPED |= {"save_checkpoints", "torch_metrics", "work_dir"}
 
 _COUNTED, _TIMED = 3, 16  # most rows and columns of patches in a part of the grid
 _FRAMES = 2  # of context and horizon there, in a recurrent network
@@ -82,10 +79,10 @@ class Workload(NamedTuple):
             return torch.device("cuda")
         return torch.device("cpu")
 
-    def module(self, grid: Grid | None = None, **changes: Any) -> GridForecastingModule:
-        """Return a new module of the model, for another grid or with other options."""
+    def module(self, grid: Grid | None = None) -> GridForecastingModule:
+        """Return a new module of the model, also for another grid."""
         grid = grid or self.grid
-        model = _untrained(self.model, **changes, grid=grid)
+        model = self.model.twin(grid)
         model._covariate_layouts = self.layouts
         sizes = _sizes(self.inputs, grid, model.input_chunk_length, model.output_chunk_length)
         arrays = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
@@ -183,7 +180,7 @@ def workload_of(
         )
     # Darts stores on a model what it will use: store it on another one
     _, params = MixedCovariatesTorchModel._setup_for_fit_from_dataset(
-        _untrained(model), series, past_covariates, future_covariates
+        model.twin(), series, past_covariates, future_covariates
     )
     dataset = params["train_dataset"]
     grid, [layouts] = model._settle([dataset])
@@ -205,16 +202,6 @@ def _workload(
     # without a precision, Darts chooses that of the series
     chosen = {8: "64-true", 4: "32-true", 2: "bf16-true"}[target.dtype.itemsize]
     return Workload(model, grid, layouts, inputs, str(precision or chosen), n_samples)
-
-
-def _untrained(model: Any, **changes: Any) -> Any:
-    """Return an untrained model with the same options but some, which leaves no files."""
-    options = {k: deepcopy(v) for k, v in model.model_params.items() if k not in _SKIPPED}
-    state = np.random.get_state()  # noqa: NPY002  # Darts draws a seed if none is given
-    try:
-        return type(model)(**{**options, **changes})
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
 
 
 def step_costs(workload: Workload, batch_size: int) -> StepCosts:
