@@ -36,7 +36,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports_of(name: str, path: Path, known: dict[str, Path]) -> set[str]:
-    """Return the modules of the package that a module imports, also inside functions and for types."""
+    """Return the modules of the package that a module imports, anywhere in its text."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -48,7 +48,7 @@ def imports_of(name: str, path: Path, known: dict[str, Path]) -> set[str]:
 
 
 def room_of(name: str) -> str:
-    part = (name.split(".") + [""])[1]
+    part = [*name.split("."), ""][1]
     return "heart" if part in HEART else part
 
 
