@@ -111,8 +111,8 @@ def plot_uncertainty(
     >>> actual = frames_to_series(rng.normal(size=(5, 1, 4, 6)))
     >>> forecast = frames_to_series(rng.normal(size=(5, 1, 4, 6, 100)), layout="TCHWS")
     >>> figure = plot_uncertainty(forecast, actual, interval=0.9)
-    >>> [axes.get_title() for axes in figure.axes[:3]]
-    ['Truth', 'Median', 'Width of the 90 % interval']
+    >>> [axes.get_title() for axes in figure.axes[:2]]
+    ['Truth', 'Median']
     """
     if centre not in get_args(Centre):
         raise ValueError(f"`centre` must be 'median' or 'mean', got {centre!r}")
