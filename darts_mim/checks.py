@@ -109,16 +109,16 @@ def checked_coordinates(
     for (name, given), axis, size in zip(
         coordinates.items(), ("rows", "columns"), (height, width), strict=True
     ):
-        if np.shape(given) != (size,):
-            raise ValueError(
-                f"`coordinates[{name!r}]` must give the {axis}: expected shape ({size},), got "
-                f"{np.shape(given)}; the first entry is for the rows, the second for the columns"
-            )
         values = np.asarray(given)
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        if (
+            values.shape != (size,)
+            or values.dtype.kind not in "iuf"
+            or not np.isfinite(values).all()
+        ):
             raise ValueError(
-                f"`coordinates[{name!r}]` must be finite numbers, got {given!r:.80}; number the "
-                f"{axis}, or leave the coordinates out"
+                f"`coordinates[{name!r}]` must be {size} finite numbers for the {axis}, got "
+                f"{given!r:.80} of shape {values.shape}; the first entry is for the rows, the "
+                "second for the columns"
             )
         held[str(name)] = values.astype(np.float64)
         held[str(name)].flags.writeable = False
@@ -161,21 +161,15 @@ def checked_attributes(attributes: Any) -> Mapping[str, Mapping[str, Any]] | Non
     """Return a copy of attributes by name as plain data, as JSON holds them."""
     if attributes is None:
         return None
-    if not isinstance(attributes, Mapping):
+    items = attributes.items() if isinstance(attributes, Mapping) else [(attributes, None)]
+    if not all(isinstance(name, str) and isinstance(given, Mapping) for name, given in items):
         raise TypeError(
-            f"`attributes` must map names to mappings, got {type(attributes).__name__}; pass for "
-            'example {"sst": {"units": "degC"}}'
+            f"`attributes` must map names to mappings, got {type(attributes).__name__} "
+            f'{attributes!r:.80}; name channels or coordinates, "time" or "global", as in '
+            '{"sst": {"units": "degC"}}'
         )
-    held = {}
-    for name, given in attributes.items():
-        if not isinstance(name, str) or not isinstance(given, Mapping):
-            raise TypeError(
-                f"`attributes[{name!r}]` must be a mapping under the name of a channel or of a "
-                f'coordinate, "time" or "global", got {type(given).__name__}; pass for example '
-                '{"sst": {"units": "degC"}}'
-            )
-        held[name] = MappingProxyType(json.loads(json.dumps(given, default=_as_plain)))
-    return MappingProxyType(held)
+    plain = json.loads(json.dumps(attributes, default=_as_plain))
+    return MappingProxyType({name: MappingProxyType(given) for name, given in plain.items()})
 
 
 def _as_plain(value: Any) -> Any:

@@ -379,7 +379,7 @@ class Grid:
                 "forecast samples instead of parameters, or drop the grid with "
                 "`series.with_metadata({})`"
             )
-        grid = cls.from_metadata(series.metadata[METADATA_KEY])
+        grid = cls.from_metadata((series.metadata or {})[METADATA_KEY])
         names = _component_index(grid.channel_names, grid.height, grid.width)
         if not names.equals(series.components) and set(names) == set(series.components):
             raise ValueError(

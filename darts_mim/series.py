@@ -138,7 +138,8 @@ def frames_to_series(
     >>> len(frames_to_series(clips, layout="BTHW"))
     5
     """
-    is_assumed = layout is None and channel_names is coordinates is mask is None
+    named = (layout, channel_names, coordinates, mask)  # each says where the axes are
+    is_assumed = all(each is None for each in named)
     layout = "TCHW" if layout is None else layout
     check_layout(layout)
     array = _as_array(frames, layout)

@@ -80,7 +80,7 @@ def make_time_index(
         return _regular_integers(given, freq)
     if start is None and (freq is None or isinstance(freq, Integral)):
         start = 0
-    if isinstance(start, Integral) and not isinstance(start, bool):
+    if not isinstance(start, bool) and isinstance(start, Integral):
         step = 1 if freq is None else checked_integer("freq", freq)
         return pd.RangeIndex(int(start), int(start) + length * step, step)
     if isinstance(start, Number):

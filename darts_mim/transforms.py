@@ -109,8 +109,7 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
             name=name,
             n_jobs=n_jobs,
             verbose=verbose,
-            # Darts would select components and break the grid: columns are channels here.
-            mask_components=False,
+            mask_components=False,  # Darts would select components and break the grid
             global_fit=global_fit,
         )
 
@@ -140,20 +139,14 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
 
     @staticmethod
     def ts_transform(
-        series: TimeSeries,
-        params: Mapping[str, Any],
-        *args: Any,
-        **kwargs: Any,
+        series: TimeSeries, params: Mapping[str, Any], *args: Any, **kwargs: Any
     ) -> TimeSeries:
         """Scale a series; called by `transform`."""
         return _apply("transform", series, params, **kwargs)
 
     @staticmethod
     def ts_inverse_transform(
-        series: TimeSeries,
-        params: Mapping[str, Any],
-        *args: Any,
-        **kwargs: Any,
+        series: TimeSeries, params: Mapping[str, Any], *args: Any, **kwargs: Any
     ) -> TimeSeries:
         """Scale a series back; called by `inverse_transform`."""
         return _apply("inverse_transform", series, params, **kwargs)
