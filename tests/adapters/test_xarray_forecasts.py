@@ -174,7 +174,7 @@ def test_forecasts_of_integers_and_of_other_calendars_have_leads(data: xr.Datase
     days = xr.date_range("2000-02-07", periods=24, freq="D", calendar="noleap", use_cftime=True)
     for times, lead in ((days, np.timedelta64(1, "D")), (np.arange(24) * 2, 2)):
         history = from_xarray(data.sst.drop_vars("month").assign_coords(time=times))
-        future = history.append_values(history.all_values()[:2])[-2:]
+        future = history.append_values(history.all_values()[:3])[-3:]
         forecast = to_xarray(future)
         assert forecast.forecast_reference_time == times[-1]
         assert forecast.forecast_period[0] == lead
@@ -194,8 +194,8 @@ def test_a_memory_larger_than_its_text_is_not_made(data: xr.Dataset) -> None:
     kept = metadata["grid"]["attributes"]["xarray"]
     file = io.BytesIO(zlib.decompress(base64.b64decode(kept["rest"])))
     with h5netcdf.File(file, "a") as opened:
-        opened.dimensions = {"a": 30_000, "b": 30_000}
-        opened.create_variable("huge", ("a", "b"), "f8", chunks=(1000, 1000))
+        opened.dimensions["a"] = 2**33
+        opened.create_variable("huge", ("a",), "f8", chunks=(1000,))
     kept["rest"] = base64.b64encode(zlib.compress(file.getvalue())).decode()
     with pytest.raises(ValueError, match="damaged"):
         to_xarray(series.with_metadata(metadata))

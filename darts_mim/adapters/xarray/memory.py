@@ -54,7 +54,7 @@ def make_layout(
             {"name": name, "dims": data[name].dims, "dtype": data[name].dtype.str, "channels": own}
             for name, own in channels.items()
         ],
-        "beside": [str(name) for name in data.variables if name not in (*channels, time)],
+        "beside": sorted(str(name) for name in {*data.variables} - {*channels, time}),
         "time": {
             **times.layout,
             "freq": getattr(times.stamps, "freqstr", ""),
@@ -62,7 +62,7 @@ def make_layout(
         },
         "dims": axes._asdict(),
         "samples": data.sizes.get(axes.sample),
-        "coordinates": [str(name) for name in data.coords],
+        "coordinates": sorted(str(name) for name in data.coords),
         "encodings": encodings,
     }
 
@@ -102,13 +102,13 @@ def remember(
     for name in [name for name in rest.data_vars if axes.time in rest[name].dims]:
         if name in places or {axes.y, axes.x} & set(rest[name].dims):
             rest[name] = _without_time(rest[name], axes.time)
-    for variable in rest.variables.values():
-        variable.encoding = {"_FillValue": None}
     for number, field in enumerate(layout["fields"]):
-        rest[f"{FIELD}_{number}"] = (), np.int8(0), data[field["name"]].attrs
-    rest[TIME] = (), np.int8(0), {} if time is None else data[time].attrs
+        rest[f"{FIELD}_{number}"] = (), 0.0, data[field["name"]].attrs
+    rest[TIME] = (), 0.0, {} if time is None else data[time].attrs
     rest[STAMPS] = axes.time, as_numbers(times.stamps[times.positions])
     rest[SUMS] = (axes.time, SUMS), sums[times.positions]
+    for variable in rest.variables.values():
+        variable.encoding = {} if "_FillValue" in variable.attrs else {"_FillValue": None}
     packed = zlib.compress(rest.to_netcdf(engine="h5netcdf", invalid_netcdf=True))
     return {"layout": json.dumps(layout), "rest": base64.b64encode(packed).decode("ascii")}
 
@@ -119,7 +119,8 @@ def recall(grid: Grid) -> Memory | None:
     if not kept:
         return None
     layout = json.loads(kept["layout"])
-    return Memory(layout, _unpacked(kept["rest"], "calendar" in layout["time"]["kind"]).copy())
+    is_calendar = layout["time"]["kind"] in ("calendar", "steps")
+    return Memory(layout, _unpacked(kept["rest"], is_calendar).copy(deep=True))
 
 
 @lru_cache(maxsize=8)  # the forecasts of one backtest share a text
