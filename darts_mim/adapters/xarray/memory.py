@@ -54,6 +54,7 @@ def make_layout(
             {"name": name, "dims": data[name].dims, "dtype": data[name].dtype.str, "channels": own}
             for name, own in channels.items()
         ],
+        "has_cftime": any(_is_cftime(v) for n, v in data.variables.items() if n != time),
         "beside": sorted(str(name) for name in {*data.variables} - {*channels, time}),
         "time": {
             **times.layout,
@@ -119,12 +120,11 @@ def recall(grid: Grid) -> Memory | None:
     if not kept:
         return None
     layout = json.loads(kept["layout"])
-    is_calendar = layout["time"]["kind"] in ("calendar", "steps")
-    return Memory(layout, _unpacked(kept["rest"], is_calendar).copy(deep=True))
+    return Memory(layout, _unpacked(kept["rest"], layout["has_cftime"]).copy(deep=True))
 
 
 @lru_cache(maxsize=8)  # the forecasts of one backtest share a text
-def _unpacked(text: str, is_calendar: bool) -> xr.Dataset:
+def _unpacked(text: str, has_cftime: bool) -> xr.Dataset:
     """Read a Dataset from its text.
 
     Raises
@@ -134,7 +134,7 @@ def _unpacked(text: str, is_calendar: bool) -> xr.Dataset:
     """
     file = zlib.decompress(base64.b64decode(text))
     options: dict[str, Any] = {
-        "decode_times": xr.coders.CFDatetimeCoder(use_cftime=is_calendar or None),
+        "decode_times": xr.coders.CFDatetimeCoder(use_cftime=has_cftime or None),
         "decode_timedelta": xr.coders.CFTimedeltaCoder(decode_via_units=False),
         "decode_coords": False,
         "mask_and_scale": False,
@@ -179,6 +179,11 @@ def as_numbers(index: Any) -> NDArray[np.int64]:
     is_dates = isinstance(index, pd.DatetimeIndex)
     numbers: NDArray[np.int64] = index.as_unit("us").asi8 if is_dates else index.to_numpy()
     return numbers
+
+
+def _is_cftime(variable: xr.Variable) -> bool:
+    is_object = variable.dtype.kind == "O" and variable.size > 0
+    return is_object and hasattr(variable.to_numpy().flat[0], "calendar")
 
 
 def _without_time(variable: xr.DataArray, dim: str) -> xr.DataArray:
