@@ -147,7 +147,7 @@ def test_forecasts_of_known_times_are_no_data(data: xr.Dataset) -> None:
         lambda series: -series,
         lambda series: series.with_values(series.all_values()[:, ::-1]),
         lambda series: GridScaler().fit_transform(series),
-        lambda series: series.with_values(np.nan_to_num(series.all_values(), nan=3.0)),
+        lambda series: series.with_values(np.nan_to_num(series.all_values())),
     ],
 )
 def test_computed_values_lose_what_describes_the_data(data: xr.Dataset, change: Any) -> None:

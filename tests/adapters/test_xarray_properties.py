@@ -6,14 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from darts_mim import Grid, frames_to_series
 from darts_mim.adapters import from_xarray, to_xarray
 
-PROFILE = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+PROFILE = settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # on a busy machine
+)
 CALENDARS = ["noleap", "360_day", "julian", "all_leap", "standard", "proleptic_gregorian"]
 
 pytestmark = pytest.mark.slow
