@@ -254,7 +254,7 @@ def test_a_file_of_the_sea_becomes_a_file_of_its_forecast(
         assert forecast.sst.dims == ("sample", "time", "lat", "lon")
         assert str(forecast.time.values[0])[:10] == "2020-09-01"
         assert (forecast.sst.isnull() == sea.sst.isnull().all("time")).all()
-        assert forecast.lat.identical(sea.lat)
+        assert forecast.lat.variable.identical(sea.lat.variable)
         assert "MIMModel" in forecast.attrs["source"]
     quantiles = to_xarray(model.predict(6, predict_likelihood_parameters=True))
     assert quantiles["quantile"].values.tolist() == [0.1, 0.5, 0.9]

@@ -174,7 +174,7 @@ except MemoryError:
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit counts what Linux counts")
 def test_an_archive_four_times_the_memory_becomes_a_series(tmp_path: Path) -> None:
     frames = np.repeat(np.arange(192, dtype=np.float32), 64)[:, np.newaxis, np.newaxis]
-    values = da.from_array(frames, (64, 1, 1)) * da.ones((64, 128), np.float32)  # 384 MiB
+    values = da.from_array(frames, (64, 1, 1)) * da.ones((64, 128), dtype=np.float32)  # 384 MiB
     times = pd.date_range("2000-01-01", periods=len(frames), freq="h")
     data = xr.DataArray(values, {"time": times}, ("time", "y", "x"), name="rain")
     archive, cache = tmp_path / "archive.zarr", tmp_path / "cache"
