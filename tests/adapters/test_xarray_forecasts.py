@@ -147,7 +147,7 @@ def test_forecasts_of_known_times_are_no_data(data: xr.Dataset) -> None:
         lambda series: -series,
         lambda series: series.with_values(series.all_values()[:, ::-1]),
         lambda series: GridScaler().fit_transform(series),
-        lambda series: series.with_values(np.nan_to_num(series.all_values(), nan=3.0)),
+        lambda series: series.with_values(np.nan_to_num(series.all_values())),
     ],
 )
 def test_computed_values_lose_what_describes_the_data(data: xr.Dataset, change: Any) -> None:
@@ -174,7 +174,7 @@ def test_forecasts_of_integers_and_of_other_calendars_have_leads(data: xr.Datase
     days = xr.date_range("2000-02-07", periods=24, freq="D", calendar="noleap", use_cftime=True)
     for times, lead in ((days, np.timedelta64(1, "D")), (np.arange(24) * 2, 2)):
         history = from_xarray(data.sst.drop_vars("month").assign_coords(time=times))
-        future = history.append_values(history.all_values()[:2])[-2:]
+        future = history.append_values(history.all_values()[:3])[-3:]
         forecast = to_xarray(future)
         assert forecast.forecast_reference_time == times[-1]
         assert forecast.forecast_period[0] == lead
@@ -194,8 +194,8 @@ def test_a_memory_larger_than_its_text_is_not_made(data: xr.Dataset) -> None:
     kept = metadata["grid"]["attributes"]["xarray"]
     file = io.BytesIO(zlib.decompress(base64.b64decode(kept["rest"])))
     with h5netcdf.File(file, "a") as opened:
-        opened.dimensions = {"a": 30_000, "b": 30_000}
-        opened.create_variable("huge", ("a", "b"), "f8", chunks=(1000, 1000))
+        opened.dimensions["a"] = 2**33
+        opened.create_variable("huge", ("a",), "f8", chunks=(1000,))
     kept["rest"] = base64.b64encode(zlib.compress(file.getvalue())).decode()
     with pytest.raises(ValueError, match="damaged"):
         to_xarray(series.with_metadata(metadata))
@@ -254,7 +254,7 @@ def test_a_file_of_the_sea_becomes_a_file_of_its_forecast(
         assert forecast.sst.dims == ("sample", "time", "lat", "lon")
         assert str(forecast.time.values[0])[:10] == "2020-09-01"
         assert (forecast.sst.isnull() == sea.sst.isnull().all("time")).all()
-        assert forecast.lat.identical(sea.lat)
+        assert forecast.lat.variable.identical(sea.lat.variable)
         assert "MIMModel" in forecast.attrs["source"]
     quantiles = to_xarray(model.predict(6, predict_likelihood_parameters=True))
     assert quantiles["quantile"].values.tolist() == [0.1, 0.5, 0.9]

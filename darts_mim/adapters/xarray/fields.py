@@ -78,7 +78,7 @@ def field_names(data: xr.Dataset, axes: Axes, static: Sequence[str]) -> list[str
         other = [str(dim) for dim in data[name].dims if dim not in axes.order]
         if other:
             raise ValueError(
-                f"`data` has a field {name!r} with the dimensions {other} beside time, y, x; choose "
+                f"`data` has a field {name!r} with the dimensions {other} beside time, y, x; take "
                 f"one entry, `data.isel({other[0]}=0)`, or pass channel={other[0]!r} or sample="
             )
         _check_values(name, data[name])

@@ -211,7 +211,7 @@ def _cast(block: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
 
 def _file_name(plan: Plan, description: Any, shape: tuple[int, ...]) -> str:
     names = "-".join(str(field.name) for field in plan.fields)
-    text = json.dumps([description, shape, str(plan.dtype), *map(str, plan.times[[0, -1]])])
+    text = json.dumps([description, shape, str(plan.dtype), str(plan.times[0])], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', names)[:40]}-{digest[:16]}.npy"
 

@@ -54,7 +54,8 @@ def make_layout(
             {"name": name, "dims": data[name].dims, "dtype": data[name].dtype.str, "channels": own}
             for name, own in channels.items()
         ],
-        "beside": [str(name) for name in data.variables if name not in (*channels, time)],
+        "has_cftime": any(_is_cftime(v) for n, v in data.variables.items() if n != time),
+        "beside": sorted(str(name) for name in {*data.variables} - {*channels, time}),
         "time": {
             **times.layout,
             "freq": getattr(times.stamps, "freqstr", ""),
@@ -62,7 +63,7 @@ def make_layout(
         },
         "dims": axes._asdict(),
         "samples": data.sizes.get(axes.sample),
-        "coordinates": [str(name) for name in data.coords],
+        "coordinates": sorted(str(name) for name in data.coords),
         "encodings": encodings,
     }
 
@@ -102,13 +103,13 @@ def remember(
     for name in [name for name in rest.data_vars if axes.time in rest[name].dims]:
         if name in places or {axes.y, axes.x} & set(rest[name].dims):
             rest[name] = _without_time(rest[name], axes.time)
-    for variable in rest.variables.values():
-        variable.encoding = {"_FillValue": None}
     for number, field in enumerate(layout["fields"]):
-        rest[f"{FIELD}_{number}"] = (), np.int8(0), data[field["name"]].attrs
-    rest[TIME] = (), np.int8(0), {} if time is None else data[time].attrs
+        rest[f"{FIELD}_{number}"] = (), 0.0, data[field["name"]].attrs
+    rest[TIME] = (), 0.0, {} if time is None else data[time].attrs
     rest[STAMPS] = axes.time, as_numbers(times.stamps[times.positions])
     rest[SUMS] = (axes.time, SUMS), sums[times.positions]
+    for variable in rest.variables.values():
+        variable.encoding = {} if "_FillValue" in variable.attrs else {"_FillValue": None}
     packed = zlib.compress(rest.to_netcdf(engine="h5netcdf", invalid_netcdf=True))
     return {"layout": json.dumps(layout), "rest": base64.b64encode(packed).decode("ascii")}
 
@@ -119,11 +120,11 @@ def recall(grid: Grid) -> Memory | None:
     if not kept:
         return None
     layout = json.loads(kept["layout"])
-    return Memory(layout, _unpacked(kept["rest"], "calendar" in layout["time"]["kind"]).copy())
+    return Memory(layout, _unpacked(kept["rest"], layout["has_cftime"]).copy(deep=True))
 
 
 @lru_cache(maxsize=8)  # the forecasts of one backtest share a text
-def _unpacked(text: str, is_calendar: bool) -> xr.Dataset:
+def _unpacked(text: str, has_cftime: bool) -> xr.Dataset:
     """Read a Dataset from its text.
 
     Raises
@@ -133,7 +134,7 @@ def _unpacked(text: str, is_calendar: bool) -> xr.Dataset:
     """
     file = zlib.decompress(base64.b64decode(text))
     options: dict[str, Any] = {
-        "decode_times": xr.coders.CFDatetimeCoder(use_cftime=is_calendar or None),
+        "decode_times": xr.coders.CFDatetimeCoder(use_cftime=has_cftime or None),
         "decode_timedelta": xr.coders.CFTimedeltaCoder(decode_via_units=False),
         "decode_coords": False,
         "mask_and_scale": False,
@@ -178,6 +179,11 @@ def as_numbers(index: Any) -> NDArray[np.int64]:
     is_dates = isinstance(index, pd.DatetimeIndex)
     numbers: NDArray[np.int64] = index.as_unit("us").asi8 if is_dates else index.to_numpy()
     return numbers
+
+
+def _is_cftime(variable: xr.Variable) -> bool:
+    is_object = variable.dtype.kind == "O" and variable.size > 0
+    return is_object and hasattr(variable.to_numpy().flat[0], "calendar")
 
 
 def _without_time(variable: xr.DataArray, dim: str) -> xr.DataArray:

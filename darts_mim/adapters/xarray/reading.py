@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from darts import TimeSeries
+from darts.utils.likelihood_models.base import likelihood_component_names
 from numpy.typing import DTypeLike, NDArray
 
 from darts_mim.adapters.xarray.axes import QUANTILE, Axes, cells_of, find_axes
@@ -24,7 +25,7 @@ from darts_mim.adapters.xarray.fields import (
 from darts_mim.adapters.xarray.frames import Plan, map_frames, scan_frames
 from darts_mim.adapters.xarray.memory import KEY, make_layout, plain_attributes, remember
 from darts_mim.adapters.xarray.times import read_times
-from darts_mim.series import frames_to_series
+from darts_mim.series import frames_to_series, rebuild_series
 from darts_mim.times import Frequency
 
 
@@ -46,28 +47,28 @@ def from_xarray(
 ) -> TimeSeries:
     """Turn fields of a DataArray or Dataset into a series that carries its grid.
 
-    Time, rows and columns are found by the attributes of the CF conventions (``axis``,
-    ``standard_name``, ``units``), by the type of the times, or by name: ``time``, ``t``; ``y``,
-    ``lat``, ``latitude``, ``rlat``; ``x``, ``lon``, ``longitude``, ``rlon``. Each variable of a
-    Dataset becomes a channel, or several along a channel dimension. Rows and columns stay in the
-    order of the data: a latitude that descends, a longitude from 0 to 360.
+    cf_xarray finds time, rows and columns by the attributes of the CF conventions (``axis``,
+    ``standard_name``, ``units``); the type of the times or a name decides where there are none:
+    ``time``, ``t``; ``y``, ``lat``, ``latitude``, ``rlat``; ``x``, ``lon``, ``longitude``,
+    ``rlon``. Each variable of a Dataset becomes a channel, or several along a channel dimension.
+    Rows and columns stay in the order of the data.
 
-    Coordinates, units, attributes, calendar, time zone and coordinate reference system go with the
-    grid, through `GridScaler` and `predict`, and `to_xarray` gives them back.
+    The grid holds coordinates, attributes, calendar, time zone and projection. They travel through
+    `GridScaler` and `predict`, and `to_xarray` restores them.
 
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
         Fields along time, rows and columns, in any order and unit, decoded as `xarray.open_dataset`
-        does; NaN marks what is missing. Variables that others name as their grid mapping, bounds
-        or cell measures are kept; choose among the rest with ``data[["sst", "ice"]]``.
+        does; NaN marks missing values. Grid mappings, bounds and cell measures of fields are kept;
+        select other variables with ``data[["sst", "ice"]]``.
     time, y, x : str, optional
-        Names of the dimensions, or of 1-D coordinates along them, where they are not found.
+        Names of the dimensions, or of 1-D coordinates along them, if they are not found.
     channel : str, optional
         Dimension whose entries are channels. Default: one called "channel", "band" or "variable".
     sample : str, optional
         Dimension whose entries are samples of a stochastic series, such as the members of an
-        ensemble. Default: one called "sample", as in what `to_xarray` makes of forecasts.
+        ensemble. Default: one called "sample", as `to_xarray` makes it.
     static : str or sequence of str, optional
         Names of variables along rows and columns alone, such as the elevation: they become static
         covariates. Their values must be finite.
@@ -76,20 +77,18 @@ def from_xarray(
         True where the grid is observed. A grid has one mask: a cell without a value in one channel
         is hidden in all, with a warning in the log.
     freq : int, str, timedelta or pandas offset, optional
-        Time from a frame to the next, such as ``"MS"``. Where it is given, frames that the data
-        lack become NaN. Default: read from the times, which then must be regular; fewer than three
-        dates need it.
+        Time from a frame to the next, such as ``"MS"``. With it, missing frames become NaN.
+        Default: read from the times, which then must be regular; fewer than three dates need it.
     dtype : floating dtype, optional
         Type of the values: float32, so that models are trained in float32. None is float64 where
-        the data are. `to_xarray` gives back the type of the data.
+        the data are. `to_xarray` restores the type of the data.
     cache : path, optional
-        Folder for a file in the format of NumPy that the frames are written to and mapped from, a
-        stretch at a time: about a million values, or a chunk of the data if that holds more.
-        The file appears whole or not at all. Data in chunks of Dask need it, or ``data.load()``.
+        Folder for a NumPy file of the frames, which is written chunk by chunk and mapped. It
+        appears whole or not at all. Data in chunks of Dask need it, or ``data.load()``.
     reuse : bool
-        Whether to take the file of an earlier call from `cache`. That is for you to know: the file
-        is found by shapes, names, coordinates and attributes, and its first, middle and last frame
-        are compared, but not all values. Default: it is written anew, and replaced.
+        Whether to take the file of an earlier call from `cache`. Shapes, names, coordinates and
+        attributes must agree, and the first, middle and last frame; other values are not compared.
+        Default: the file is written again.
     progress : bool
         Whether to show a bar while the file is written.
 
@@ -97,18 +96,20 @@ def from_xarray(
     -------
     TimeSeries
         Shape (T, N, S). It shares the memory of a single variable of the type `dtype` with its
-        dimensions in the order time, channel, y, x. Dates of other calendars than numpy's become
-        dates where they are months, and integers from 0 on where they are not.
+        dimensions in the order time, channel, y, x. Months of other calendars than NumPy's become
+        dates, and other times of theirs integers from 0.
 
     Raises
     ------
+    ImportError
+        If a package of the extra ``darts-mim[xarray]`` is missing.
     TypeError
-        If `data` is something else, or holds something else than numbers in its fields or times.
+        If `data` is something else, or holds other values than numbers in its fields or times.
     ValueError
         If time, rows or columns are missing or ambiguous, there are other dimensions, times do not
         increase regularly, values are infinite or not decoded, or chunked data have no `cache`.
     OSError
-        If `cache` is no folder, or has no room for the file.
+        If `cache` has no room for the file.
 
     See Also
     --------
@@ -207,9 +208,6 @@ def _with_parameters(
     """Return a series of likelihood parameters, named as Darts names them."""
     labels = data[axes.parameter].to_numpy().tolist()
     names = [f"q{label:.3f}" if axes.parameter == QUANTILE else str(label) for label in labels]
-    t, s = frames.shape[:2]
-    values = frames.reshape(t, s, -1).swapaxes(1, 2)
-    components: Any = pd.Index([f"{c}_{name}" for c in series.components for name in names])
-    return TimeSeries(
-        series.time_index, values, components=components, metadata=series.metadata, copy=False
-    )
+    values = frames.reshape(*frames.shape[:2], -1).swapaxes(1, 2)
+    components: Any = pd.Index(likelihood_component_names(series.components, names))
+    return rebuild_series(series, values=values, components=components, static_covariates=None)

@@ -19,6 +19,7 @@ from darts_mim.adapters.xarray.axes import PARAMETER, QUANTILE, SAMPLE
 from darts_mim.adapters.xarray.frames import checksums, stretches
 from darts_mim.adapters.xarray.memory import KEY, STAMPS, SUMS, Memory, as_numbers, recall
 from darts_mim.grid import METADATA_KEY, Grid
+from darts_mim.series import parameter_names
 
 _QUANTILE_NAME = re.compile(r"q(\d\.\d{3})")  # as Darts writes them
 
@@ -30,7 +31,7 @@ class Source(NamedTuple):
     grid: Grid
     layout: Mapping[str, Any]
     rest: xr.Dataset  # all but the fields, of the times of the series where it is known
-    parameters: list[str] | None  # names of likelihood parameters, in a series of some
+    parameters: list[str]  # names of likelihood parameters, in a series of some
     frames: NDArray[Any]  # (T, S, C, H, W, P), with NaN in hidden cells
     is_data: bool  # whether the values are those of the xarray data at these times
 
@@ -40,8 +41,8 @@ class Source(NamedTuple):
         known, samples = self.layout["dims"], self.layout["samples"]
         has_samples = self.series.n_samples > 1 or samples == 1
         sample = (known["sample"] or SAMPLE) if has_samples else None
-        is_quantile = all(map(_QUANTILE_NAME.fullmatch, self.parameters or []))
-        parameter = None if self.parameters is None else QUANTILE if is_quantile else PARAMETER
+        is_quantile = all(map(_QUANTILE_NAME.fullmatch, self.parameters))
+        parameter = (QUANTILE if is_quantile else PARAMETER) if self.parameters else None
         return known["time"], sample, known["channel"], known["y"], known["x"], parameter
 
 
@@ -67,12 +68,12 @@ def take_apart(series: TimeSeries, *, is_forecast: bool) -> Source:
         remembers other data.
     """
     metadata = series.metadata or {}
-    grid = Grid(series.n_components, 1, 1, list(series.components))
-    if METADATA_KEY in metadata:
+    parameters = parameter_names(series) if METADATA_KEY in metadata else []
+    if parameters:
         grid = Grid.from_metadata(metadata[METADATA_KEY])
-    parameters = _parameters(series, grid)
-    if parameters is None:
-        Grid.from_series(series)  # raises if components are not those of the grid
+    else:
+        names = list(series.components)
+        grid = Grid.from_series(series) or Grid(series.n_components, 1, 1, names)
     memory = recall(grid)
     layout, rest = memory or _plain_memory(grid)
     if [name for f in layout["fields"] for name in f["channels"]] != list(grid.channel_names):
@@ -82,7 +83,7 @@ def take_apart(series: TimeSeries, *, is_forecast: bool) -> Source:
         )
     values = series.all_values(copy=False)
     t, _, s = values.shape
-    shape = (t, *grid.shape, len(parameters or [""]), s)
+    shape = (t, *grid.shape, max(1, len(parameters)), s)
     frames = np.moveaxis(values.reshape(shape), -1, 1)  # (T, S, C, H, W, P)
     is_data = not is_forecast
     if memory is not None:
@@ -138,18 +139,3 @@ def _plain_memory(grid: Grid) -> Memory:
         "beside": [],
     }
     return Memory(layout, xr.Dataset())
-
-
-def _parameters(series: TimeSeries, grid: Grid) -> list[str] | None:
-    """Return the names of the likelihood parameters that Darts appends to those of components."""
-    per_cell, rest = divmod(series.n_components, grid.n_components)
-    if rest or not per_cell:
-        return None
-    components = list(series.components)
-    names = grid.component_names
-    prefix = f"{names[0]}_"
-    if not all(name.startswith(prefix) for name in components[:per_cell]):
-        return None
-    parameters = [name.removeprefix(prefix) for name in components[:per_cell]]
-    expected = [f"{name}_{parameter}" for name in names for parameter in parameters]
-    return parameters if components == expected else None

@@ -6,6 +6,7 @@ The days of other calendars become integers; their calendar, start and step are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -15,12 +16,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
-from darts_mim.adapters.xarray.irregular import check_increasing, irregular
 from darts_mim.checks import checked_integer
 from darts_mim.times import TimeIndex
 
 TIME_NOTES: Final = ("units", "calendar", "start", "step")
 """Attributes of times that xarray writes itself, or that only a series needs."""
+
+# how far times that were written as floats lie from whole hours, minutes, seconds
+_TOLERANCES = {"h": "1s", "min": "1s", "s": "1ms"}
 
 _MIDDLE: Final = "middle"  # a place in each month
 # whole years of nanoseconds, which the dates of a forecast have
@@ -117,18 +120,18 @@ def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> pd.Index[Any]:
 
 
 def _read_numbers(index: pd.Index[Any], freq: Any, dim: str, layout: Mapping[str, Any]) -> Times:
-    check_increasing(index, dim)
+    _check_increasing(index, dim)
     given = None if freq is None else checked_integer("freq", freq)
     step = given or (int(index[1] - index[0]) if len(index) > 1 else 1)
     stamps = pd.RangeIndex(int(index[0]), int(index[-1]) + 1, step)
     positions = stamps.get_indexer(index)
     if (positions < 0).any() or (freq is None and len(stamps) > len(index)):
-        raise irregular(index, freq, dim)
+        raise _irregular(index, freq, dim)
     return Times(stamps, positions, layout)
 
 
 def _read_dates(index: Any, freq: Any, dim: str, layout: dict[str, Any]) -> Times:
-    check_increasing(index, dim)
+    _check_increasing(index, dim)
     is_gregorian = getattr(index, "calendar", "") in ("standard", "proleptic_gregorian")
     if is_gregorian and _fit(index):
         index = index.to_datetimeindex(time_unit="us")
@@ -148,7 +151,7 @@ def _read_dates(index: Any, freq: Any, dim: str, layout: dict[str, Any]) -> Time
     else:
         times = _read_steps(index, inferred, layout) or _read_months(index, step, layout)
     if times is None:
-        raise irregular(index, freq, dim)
+        raise _irregular(index, freq, dim)
     return times
 
 
@@ -160,10 +163,7 @@ def _read_steps(index: Any, step: str | None, layout: dict[str, Any]) -> Times |
     positions = stamps.get_indexer(index)
     if (positions < 0).any():
         return None
-    if isinstance(stamps, pd.DatetimeIndex):
-        return Times(stamps, positions, layout)
-    counted = {"kind": "steps", "start": index[0].isoformat(), "step": step}
-    return Times(pd.RangeIndex(len(stamps)), positions, layout | counted)
+    return _as_times(stamps, step, positions, layout)
 
 
 def _read_months(index: Any, step: str | None, layout: dict[str, Any]) -> Times | None:
@@ -189,13 +189,17 @@ def _read_months(index: Any, step: str | None, layout: dict[str, Any]) -> Times 
         layout = layout | {"place": _MIDDLE}
     else:
         return None
-    if isinstance(index, pd.DatetimeIndex):
-        return Times(begins, positions, layout)
-    if _fit(begins):
-        dates = pd.date_range(start, periods=len(begins), freq=offset, unit="us")
-        return Times(dates, positions, layout)
-    counted = {"kind": "steps", "start": begins[0].isoformat(), "step": offset.freqstr}
-    return Times(pd.RangeIndex(len(begins)), positions, layout | counted)
+    if isinstance(index, xr.CFTimeIndex) and _fit(begins):
+        begins = pd.date_range(start, periods=len(begins), freq=offset, unit="us")
+    return _as_times(begins, offset.freqstr, positions, layout)
+
+
+def _as_times(stamps: Any, step: str, positions: Any, layout: dict[str, Any]) -> Times:
+    """Return dates of NumPy as they are, and those of other calendars as integers."""
+    if isinstance(stamps, pd.DatetimeIndex):
+        return Times(stamps, positions, layout)
+    counted = {"kind": "steps", "start": stamps[0].isoformat(), "step": step}
+    return Times(pd.RangeIndex(len(stamps)), positions, layout | counted)
 
 
 def _fit(index: Any) -> bool:
@@ -226,3 +230,61 @@ def _in_calendar(dates: pd.DatetimeIndex, calendar: str) -> Any:
     """Return dates as dates of cftime."""
     numbered = xr.DataArray(np.arange(len(dates)), {"time": dates}, ("time",))
     return numbered.convert_calendar(calendar, align_on="date", use_cftime=True).indexes["time"]
+
+
+def _check_increasing(index: pd.Index[Any], dim: str) -> None:
+    """Raise if times are missing, duplicated or unsorted.
+
+    Raises
+    ------
+    ValueError
+        If they are.
+    """
+    if index.hasnans:
+        raise ValueError(
+            "`data` must have a time for each frame, got frames without; leave them out, "
+            f"`data.isel({dim}=data[{dim!r}].notnull())`"
+        )
+    wrong = np.flatnonzero(index[1:] <= index[:-1])
+    if len(wrong):
+        at = int(wrong[0]) + 1
+        is_same = index[at] == index[at - 1]
+        fault = "is a duplicate" if is_same else f"follows {index[at - 1]}"
+        remedy = f"drop_duplicates({dim!r})" if is_same else f"sortby({dim!r})"
+        raise ValueError(
+            f"`data` must have times that increase, but {index[at]} {fault}, at position {at}; "
+            f"use `data.{remedy}`"
+        )
+
+
+def _irregular(index: pd.Index[Any], freq: Any, dim: str) -> ValueError:
+    """Describe times that do not lie on constant steps, or not on those of `freq`."""
+    is_dated = isinstance(index, pd.DatetimeIndex | xr.CFTimeIndex)
+    unit = _missed_unit(index) if is_dated else None
+    if unit is not None:
+        return ValueError(
+            f"`data` has times with rounding errors, such as {index[0]} and {index[1]}; "
+            f"round them, `data.assign_coords({dim}=data[{dim!r}].dt.round({unit!r}))`"
+        )
+    steps = np.diff(np.asarray(index))
+    if is_dated and steps.min() >= pd.Timedelta("28D"):
+        steps = np.diff(12 * index.year + index.month)
+    usual = Counter(steps.tolist()).most_common(1)[0][0]
+    where = int(np.argmax(steps != np.asarray(usual, steps.dtype))) + 1
+    expected = "constant steps" if freq is None else f"steps of `freq={freq!r}`"
+    example = "'MS'" if is_dated else "1"
+    return ValueError(
+        f"`data` must have times in {expected}, but {index[where]} follows {index[where - 1]}, at "
+        f"position {where}; pass the step of the times, such as freq={example}, to insert frames "
+        "of NaN where some are missing, or bring dates to constant steps first, for example with "
+        f"`data.resample({dim}='MS').mean()`"
+    )
+
+
+def _missed_unit(index: Any) -> str | None:
+    """Return the unit that times miss by a rounding error, as those written as floats do."""
+    for unit, tolerance in _TOLERANCES.items():
+        missed = abs(index - index.round(unit)).max()
+        if pd.Timedelta(0) < missed < pd.Timedelta(tolerance):
+            return unit
+    return None

@@ -139,7 +139,7 @@ def _coordinates(source: Source, sizes: Mapping[Any, int]) -> dict[Any, xr.Varia
     if sample is not None and sizes[sample] != source.layout["samples"]:
         attributes = {"long_name": long_name("sample"), "standard_name": "realization"}
         coordinates[sample] = xr.Variable(sample, np.arange(sizes[sample]), attributes)
-    if parameter is not None and source.parameters is not None:
+    if parameter is not None:
         labels: Any = np.array(source.parameters, dtype=object)
         if parameter == QUANTILE:
             labels = [float(name.removeprefix("q")) for name in source.parameters]
