@@ -1,6 +1,6 @@
-"""Benchmark data: digits that move, people who act, traffic that flows; clips as samples.
+"""Benchmark data: moving digits, human actions, traffic flow; and clips as training samples.
 
-The files of a data set are read from a folder, and fetched where their makers let a program do so.
+The files of a data set are read from a folder, and fetched if their authors let a program do so.
 """
 
 from darts_mim.datasets.clips import ClipCollection, ClipTrainingDataset

@@ -1,4 +1,4 @@
-"""Clips as training samples: what lets a Darts model train on frames that no series holds.
+"""Clips as training samples, so that a Darts model trains on frames outside of any series.
 
 Legend: T time, C channels, H height, W width, N = C*H*W components.
 """
@@ -20,7 +20,7 @@ from darts_mim.series import frames_to_series
 
 
 class ClipCollection(Protocol):
-    """Whatever has a length and gives frames (T, C, H, W) for an index.
+    """Anything with a length that returns frames (T, C, H, W) for an index.
 
     A list of arrays, an array of shape (n, T, C, H, W), a memory map, a generator by index such as
     ``MovingDigits``.
@@ -65,7 +65,7 @@ class IndexedClips(ABC):
         return i
 
     def to_series(self, indices: Iterable[int] | None = None) -> list[TimeSeries]:
-        """Make series of clips and keep them in memory: a fixed test set, say.
+        """Make series of clips, for example of a fixed test set, and keep them in memory.
 
         Parameters
         ----------
@@ -82,17 +82,8 @@ class IndexedClips(ABC):
         IndexError
             If an index is out of range.
         """
-        grid = self.grid
-        series = [
-            frames_to_series(
-                self[i],
-                channel_names=grid.channel_names,
-                coordinates=grid.coordinates,
-                mask=grid.mask,
-                attributes=grid.attributes,
-            )
-            for i in (range(len(self)) if indices is None else indices)
-        ]
+        chosen = range(len(self)) if indices is None else indices
+        series = [frames_to_series(self[i]) for i in chosen]
         return cast(list[TimeSeries], series)  # the layout has no B
 
 

@@ -36,8 +36,8 @@ class FlowData(NamedTuple):
     """Stretches without gaps, all of them later."""
 
     covariates: TimeSeries | None
-    """What is known beside the flow at every interval from the first to the last and beyond; for
-    each series the same: ``future_covariates=[data.covariates] * len(data.train)``."""
+    """Holidays and weather at every interval, from the first frame to a day after the last, the
+    same for each series: ``future_covariates=[data.covariates] * len(data.train)``."""
 
     def scaled(
         self, feature_range: tuple[float, float] = (0.0, 1.0)
@@ -50,7 +50,7 @@ class FlowData(NamedTuple):
         Parameters
         ----------
         feature_range
-            What the least and the largest value become: (0, 1), or (-1, 1) as the papers have it.
+            The scaled least and largest value: (0, 1), or (-1, 1) as in the papers.
 
         Returns
         -------
@@ -95,14 +95,13 @@ class FlowData(NamedTuple):
         Parameters
         ----------
         length
-            The most frames to put in front, at least 1: as many as a model reads.
+            Number of frames to put in front, at least 1: as many as a model reads.
 
         Returns
         -------
         list of TimeSeries
-            A series for each of `test`. Those that do not directly follow a training series, as
-            they begin after a gap, are as they were, and those that follow a shorter one have all
-            of it in front.
+            A series for each of `test`. A series that begins after a gap is unchanged; one that
+            follows a shorter training series has all of it in front.
 
         Raises
         ------

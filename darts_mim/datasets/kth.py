@@ -61,12 +61,12 @@ def load_kth(
         Height and width in pixels, or one number for both; None keeps 120 x 160. Frames are
         resized linearly, averaging over what a new pixel covers.
     cache
-        Folder, made where there is none, for a file of the decoded frames of each clip, which are
-        mapped from there: the training split of 128 x 128 pixels takes 11 GiB. Default: the frames
-        of the ranges stay in memory. A later call decodes again, and replaces the files.
+        Folder for a file of the decoded frames of each clip, which are memory-mapped: the training
+        split of 128 x 128 pixels takes 11 GiB. Default: the frames of the ranges stay in memory. A
+        later call decodes again, and replaces the files.
     missing
-        What becomes of clips that are not there: an error, or a warning in the log that counts
-        them and names the first.
+        How to treat clips that do not exist: raise an error, or log how many there are and the
+        first.
 
     Returns
     -------

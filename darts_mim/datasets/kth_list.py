@@ -1,4 +1,4 @@
-"""What KTH's own list says of its clips: who does what, and in which frames.
+"""KTH's own list of its clips: who does what, and in which frames.
 
 ``kth_ranges.csv`` holds the facts of the list, ``00sequences.txt``, a range of frames a line.
 """

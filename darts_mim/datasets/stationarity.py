@@ -1,4 +1,4 @@
-"""Windows in which what moves stays where it is, and windows in which it moves on.
+"""Stationary windows, in which motion stays in its place, and non-stationary ones.
 
 Letters for shapes: T time, C channels, H height (rows), W width (columns).
 """

@@ -88,10 +88,10 @@ def load_taxibj(
     years
         Which of the four files to read.
     test_days
-        The last days of the calendar that are for testing: the four weeks of the papers. A stretch
-        that goes across is cut.
+        Number of days at the end that are for testing: the four weeks of the papers. A stretch that
+        spans the cut is divided.
     min_length
-        The least number of frames of a series; shorter ones are dropped, with a warning in the log.
+        The least number of frames of a series; shorter ones are dropped.
     holidays, weather
         Whether to read them, as covariates.
     verify
@@ -103,8 +103,8 @@ def load_taxibj(
         Taxis per 30 minutes, channels inflow and outflow on 32 x 32 cells, in local time. The
         covariates have the columns ``holiday`` (0 or 1), ``temperature`` (degrees Celsius),
         ``wind_speed`` (miles per hour) and the 17 of `WEATHER` (0 or 1), from the first frame to a
-        day after the last, or as far as the weather is known. It was observed: a forecast made in
-        time would have to do with a forecast of it.
+        day after the last. The weather was observed; a real forecast would only have a forecast of
+        it.
 
     Raises
     ------
@@ -112,12 +112,10 @@ def load_taxibj(
         If a file is missing; none is fetched.
     ImportError
         If h5py is missing, which the extra ``datasets`` or ``flow`` installs.
-    TypeError
-        If a file holds no numbers, or its dates are no text.
     ValueError
-        If a file is damaged, is not the published one, has dates that do not exist, are doubled or
-        go back, or another grid; if no year is chosen or one is unknown; or if
-        `test_days` leave nothing.
+        If a file is damaged, is not the published one, has dates that do not exist, go back or
+        occur twice, or another grid; if no year is chosen or one is unknown; or if `test_days`
+        leave nothing.
 
     Notes
     -----

@@ -66,13 +66,12 @@ def load_taxinyc(
 ) -> FlowData:
     """Read TaxiNYC: taxis of New York from 2010 to 2014, every hour, an HDF5 file a year.
 
-    The files are in TaxiBJ's layout but for the channels: they have trips that begin, the outflow,
-    in front of trips that end. The series have the inflow first, like all of this package. Nor are
-    the files clean. Frames that are zero in all cells are outages and go; each quarter of a year
-    also holds frames of the few trips that reach over its ends, which have no outflow, and those of
-    one hour are summed; those that stand alone, in which no trip begins, go; the rest is put in
-    order. September is missing in all years: each stretch without a gap is a series, and nothing is
-    filled. The log says for each file how many frames are left.
+    The files are in TaxiBJ's layout, but hold trips that begin, the outflow, before trips that end.
+    The series have the inflow first, like all of this package. The files are not clean. Frames that
+    are zero in all cells are outages, and are dropped. Each quarter of a year also holds frames of
+    the few trips that reach over its ends: frames of the same hour are summed, and frames in which
+    no trip begins are dropped. The rest is sorted. September is missing in all years: each stretch
+    without a gap is a series, and nothing is filled. The log counts what is dropped.
 
     Parameters
     ----------
@@ -82,9 +81,9 @@ def load_taxinyc(
     years
         Which of the five files to read.
     test_days
-        The last days of the calendar that are for testing. A stretch that goes across is cut.
+        Number of days at the end that are for testing. A stretch that spans the cut is divided.
     min_length
-        The least number of frames of a series; shorter ones are dropped, with a warning in the log.
+        The least number of frames of a series; shorter ones are dropped.
     holidays
         Whether to read them, as a covariate.
 
@@ -100,8 +99,6 @@ def load_taxinyc(
         If a file is missing; none is fetched.
     ImportError
         If h5py is missing, which the extra ``datasets`` or ``flow`` installs.
-    TypeError
-        If a file holds no numbers, or its dates are no text.
     ValueError
         If a file is damaged, has dates that do not exist or another grid; if no year is chosen or
         one is unknown; or if `test_days` leave nothing.
@@ -110,8 +107,7 @@ def load_taxinyc(
     -----
     Times are those of the clock. On the Sunday in November on which clocks are put back, the frame
     of 01:00 counts two hours. In March the hour from 02:00 does not exist: it is a gap, and divides
-    two series, but for 2010-03-14, whose frame of 02:00 counts few trips and is to be set to NaN
-    where it would enter a score.
+    two series. Only 2010-03-14 has a frame of 02:00, with few trips; set it to NaN before scoring.
 
     References
     ----------

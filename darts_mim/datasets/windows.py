@@ -1,4 +1,4 @@
-"""Windows of series as clips: what a sliding window sees, by its number.
+"""Sliding windows of series as clips, by their number.
 
 Letters for shapes: T time, C channels, H height (rows), W width (columns).
 """
@@ -120,7 +120,7 @@ class SeriesWindows(IndexedClips):
         return SeriesWindows(self.series, self.length, windows=[self.windows[i] for i in indices])
 
     def to_series(self, indices: Iterable[int] | None = None) -> list[TimeSeries]:
-        """Make series of windows and keep them in memory: a fixed test set, say.
+        """Make series of windows, for example of a fixed test set, and keep them in memory.
 
         Parameters
         ----------

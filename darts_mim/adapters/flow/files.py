@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ FirstSlot: TypeAlias = Literal[0, 1]
 
 _HDF5: Final = {".h5", ".hdf5"}
 _NUMPY: Final = {".npz", ".npy"}
+_BAD_FILE: Final = (EOFError, OSError, RuntimeError, ValueError)  # of any kind
+_BAD_NUMPY: Final = (*_BAD_FILE, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 _MOST_COMPRESSED: Final = 1100  # deflate makes at most 1032 bytes of one
 
 
@@ -123,7 +126,7 @@ def read_hdf5(file: Path, *names: str) -> list[NDArray[Any]]:
             for name in names:
                 _check_size(file, content[name].nbytes, content[name].id.get_storage_size())
             return [content[name][()] for name in names]
-    except (AttributeError, KeyError, OSError) as error:  # a group has no size
+    except (AttributeError, KeyError, *_BAD_FILE) as error:  # a group has no size
         raise ValueError(
             f"`path`: {file} must be a whole HDF5 file with the arrays {list(names)} ({error}); "
             "name the frames with `key`, or get the file again"
@@ -179,7 +182,7 @@ def _read_numpy(file: Path, key: str | None) -> NDArray[Any]:
         with np.load(file, allow_pickle=False) as content:
             named: NDArray[Any] = content[names[0].removesuffix(".npy")]
             return named
-    except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, *_BAD_NUMPY) as error:
         raise ValueError(
             f"`path`: {file} must be a whole {file.suffix} file of numbers ({error}); pass "
             "the name of the frames as `key` if it holds several arrays"
