@@ -83,13 +83,12 @@ def make_time_index(
     if not isinstance(start, bool) and isinstance(start, Integral):
         step = 1 if freq is None else checked_integer("freq", freq)
         return pd.RangeIndex(int(start), int(start) + length * step, step)
-    given = _DEFAULT_DATE if start is None else start
     date = None
     with suppress(TypeError, ValueError):
-        date = None if isinstance(given, Number) else pd.Timestamp(given)
-    if not isinstance(date, pd.Timestamp):
+        date = pd.Timestamp(_DEFAULT_DATE if start is None else start)
+    if not isinstance(date, pd.Timestamp) or isinstance(start, Number):
         raise ValueError(
-            f"`start={start!r}` is neither an integer nor a date; pass for example 0 or '2016-01-01'"
+            f"`start={start!r}` is neither an integer nor a date; pass for example '2016-01-01'"
         )
     first = _without_time_zone(date, "start")
     index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
