@@ -235,7 +235,7 @@ def _pipelines(data_transformers: dict[str, Any]) -> dict[str, Pipeline]:
 
 def _transformed(pipeline: Pipeline | None, series: TimeSeriesLike | None) -> Any:
     """Return a list of series, transformed by a fitted pipeline."""
-    batch = series2seq(series)
+    batch: Any = series2seq(series)
     return batch if pipeline is None or batch is None else pipeline.transform(batch)
 
 

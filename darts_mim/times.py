@@ -83,9 +83,14 @@ def make_time_index(
     if not isinstance(start, bool) and isinstance(start, Integral):
         step = 1 if freq is None else checked_integer("freq", freq)
         return pd.RangeIndex(int(start), int(start) + length * step, step)
-    if isinstance(start, Number):
-        raise TypeError(f"`start` must be an integer or a date, got {start!r}; pass '2016-01-01'")
-    first = _without_time_zone(pd.Timestamp(_DEFAULT_DATE if start is None else start), "start")
+    date = None
+    with suppress(TypeError, ValueError):
+        date = pd.Timestamp(_DEFAULT_DATE if start is None else start)
+    if not isinstance(date, pd.Timestamp) or isinstance(start, Number):
+        raise ValueError(
+            f"`start={start!r}` is neither an integer nor a date; pass for example '2016-01-01'"
+        )
+    first = _without_time_zone(date, "start")
     index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
     if start is not None and index[0] != first:
         raise ValueError(
@@ -252,8 +257,8 @@ def _checked_offset(freq: Any) -> Any:
         offset = None
     if offset is None or offset.n < 1:
         raise ValueError(
-            f"`freq` must be a positive pandas offset for an index of dates, got {freq!r}; pass "
-            "for example '30min', 'D' or 'MS'"
+            f"`freq` must be a pandas offset for an index of dates, and must be positive, got "
+            f"{freq!r}; pass for example '30min', 'D' or 'MS'"
         )
     return offset
 

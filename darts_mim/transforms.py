@@ -329,12 +329,13 @@ def drop_hidden(series: TimeSeries, grid: Grid | None = None) -> TimeSeries:
         )
     observed = _observed_components(grid)
     table = series.static_covariates
-    is_by_component = table is not None and len(table) == series.n_components
+    if table is not None and len(table) == series.n_components:
+        table = table[observed]
     return rebuild_series(
         series,
         values=series.all_values(copy=False)[:, observed],
         components=series.components[observed],
-        static_covariates=table[observed] if is_by_component else table,
+        static_covariates=table,
         hierarchy=None,
         metadata={k: v for k, v in (series.metadata or {}).items() if k != METADATA_KEY},
     )
