@@ -10,8 +10,11 @@ from darts_mim.nn import ConvLSTMNetwork, MIMNetwork, compiled_steps, fast_path
 from darts_mim.nn.compiled_steps import compiled_step
 from tests.nn.small import far, gradients_of
 
-# torch's compiler imports what torch itself calls deprecated
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+# PyTorch's compiler uses what PyTorch itself calls deprecated, and looks at gradients of states
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+]
 
 
 @pytest.fixture

@@ -231,6 +231,7 @@ def test_networks_take_it_without_units_for_matrices(
     assert bool(calls) is expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or "avx2" not in Path("/proc/cpuinfo").read_text(),
     reason="builds for x86-64 processors with AVX2",
