@@ -73,7 +73,7 @@ def _kind_of(network: Any, *read: Any) -> Hashable:
     """Return all that a step is compiled anew for."""
     leaves, form = tree_flatten(read)
     tensors = tuple(
-        (each.shape, each.dtype, each.device, each.requires_grad)
+        (each.shape, each.stride(), each.dtype, each.device, each.requires_grad)
         for each in leaves
         if each is not None
     )
