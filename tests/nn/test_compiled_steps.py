@@ -10,8 +10,11 @@ from darts_mim.nn import ConvLSTMNetwork, MIMNetwork, compiled_steps, fast_path
 from darts_mim.nn.compiled_steps import compiled_step
 from tests.nn.small import far, gradients_of
 
-# torch's compiler imports what torch itself calls deprecated
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+# PyTorch's compiler uses what PyTorch itself calls deprecated, and looks at gradients of states
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+]
 
 
 @pytest.fixture
@@ -63,9 +66,9 @@ def test_they_are_compiled_once_for_a_kind_of_call_and_agree(
     network.fast_path = True
     with torch.no_grad():
         network(clip, 2)
-    # for two sizes and for forecasts: the first step has no state, and later ones read predictions
+    # for two sizes and for forecasts: the first step has no state, some read frames, some predictions
     assert set(compiled) == {1}
-    assert len(compiled) <= 9
+    assert len(compiled) <= 12
 
 
 def test_on_a_gpu_they_have_to_be_asked_for(compiled: list[int]) -> None:

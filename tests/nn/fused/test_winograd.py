@@ -205,32 +205,33 @@ def test_where_it_is_taken(inputs, outputs, kernel, grid, expected):
     assert WinogradConvolution.suits(module_of(inputs, outputs, kernel), *grid) is expected
 
 
-def used_by(network, clip, monkeypatch, autocast=False):
-    """Return how often a network convolves so in one call."""
-    calls = []
-    plain = WinogradConvolution.convolve
-    with monkeypatch.context() as patch:
-        patch.setattr(WinogradConvolution, "convolve", lambda *a: calls.append(a) or plain(*a))
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            network(clip, 1)
-    return len(calls)
-
-
 @pytest.mark.usefixtures("kernels")
-def test_networks_take_it_without_units_for_matrices(monkeypatch):
-    torch.manual_seed(0)
-    network, clip = MIMNetwork(1, (32, 32), kernel_size=3), torch.rand(1, 2, 1, 16, 24)
-    assert used_by(network, clip, monkeypatch) > 0
-    network.fast_path = False
-    assert used_by(network, clip, monkeypatch) == 0
-    network.fast_path = True
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
-    assert used_by(network, clip, monkeypatch) > 0
-    assert used_by(network, clip, monkeypatch, autocast=True) == 0
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False})
-    assert used_by(network, clip, monkeypatch, autocast=True) > 0
+@pytest.mark.parametrize(
+    ("asked", "has_units", "autocast", "expected"),
+    [
+        (None, False, False, True),
+        (False, False, False, False),
+        (True, True, False, True),
+        (True, True, True, False),
+        (True, False, True, True),
+    ],
+)
+def test_networks_take_it_without_units_for_matrices(
+    monkeypatch, asked, has_units, autocast, expected
+):
+    calls = []
+    convolve = WinogradConvolution.convolve
+    monkeypatch.setattr(
+        WinogradConvolution, "convolve", lambda *args: calls.append(args) or convolve(*args)
+    )
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_units})
+    network = MIMNetwork(1, (32, 32), kernel_size=3, fast_path=asked)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        network(torch.rand(1, 2, 1, 16, 24), 1)
+    assert bool(calls) is expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or "avx2" not in Path("/proc/cpuinfo").read_text(),
     reason="builds for x86-64 processors with AVX2",
