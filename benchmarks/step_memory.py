@@ -109,7 +109,7 @@ def measure(run: Run, what: str) -> dict[str, float]:
     model_of(run, callbacks=[watch]).fit(frames_to_series(frames))
     if what == "time":
         return {"seconds": statistics.median(watch.seconds[1:])}
-    kept = (told.weights_bytes + told.gradients_bytes + told.optimizer_bytes) / MIB
+    kept = (told.costs.weights + told.costs.gradients + told.costs.optimizer) / MIB
     return {"told": told.step_bytes / MIB, "seen": watch.peak - watch.before + kept}
 
 

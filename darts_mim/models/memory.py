@@ -63,7 +63,7 @@ def changes_for(
     Parameters
     ----------
     workload, costs, batch_size
-        The model and its data, and what a step of it costs.
+        The model and its data, and the costs of a step.
     memory
         Bytes that the step may take.
     """
@@ -91,12 +91,12 @@ def changes_for(
 def enough_memory(
     model: Any, module: GridForecastingModule, trainer: pl.Trainer, data: ResumableDataModule
 ) -> Iterator[None]:
-    """Refuse training that cannot fit in memory, and say what would help if it did not.
+    """Refuse training that cannot fit in memory, and add advice to errors if it did not.
 
     Parameters
     ----------
     model, module, trainer, data
-        What is trained, and on what.
+        The model, its module, the trainer and the training data.
 
     Raises
     ------
