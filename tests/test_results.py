@@ -18,7 +18,7 @@ print(json.dumps({str(path): text for path, text in publish.make_tables().items(
 
 
 def made_tables() -> dict[str, str]:
-    command = [sys.executable, "-c", MAKE, str(ROOT / "examples")]
+    command = [sys.executable, "-c", MAKE, str(ROOT / "examples" / "paper")]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     tables: dict[str, str] = json.loads(answer.stdout)
     return tables
@@ -28,7 +28,7 @@ def test_every_table_is_made_of_its_record_and_there_are_no_others() -> None:
     made = made_tables()
     assert {str(path) for path in RESULTS.glob("*/*.md")} == set(made)
     for path, text in made.items():
-        assert Path(path).read_text() == text, "run `python examples/publish.py`"
+        assert Path(path).read_text() == text, "run `python examples/paper/publish.py`"
 
 
 def test_every_figure_comes_with_its_command_its_commit_its_device_and_its_losses() -> None:

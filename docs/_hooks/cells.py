@@ -1,7 +1,7 @@
-"""Percent-format scripts: their cells, and a run that keeps what each of them printed.
+"""Percent-format scripts: their cells, and a run that keeps the output of each cell.
 
-Run as a program, it runs a script from top to bottom in this process, as `python SCRIPT` would, and
-writes the text that each cell printed to a JSON file:
+As a program, it runs a script from top to bottom in this process, as `python SCRIPT` would, and
+writes the text that each cell printed, and the pictures that it wrote below `out/`, to a JSON file:
 
     python docs/_hooks/cells.py RECORD SCRIPT [ARGUMENT ...]
 """
@@ -17,6 +17,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _MARKER = re.compile(r"^# %%(?P<kind>[ \t]*\[markdown\])?[ \t]*$")
 _FUTURE_FLAGS = sum(
@@ -70,10 +71,10 @@ def split_cells(script: str) -> list[Cell]:
     return cells
 
 
-def run_cells(path: Path, arguments: list[str]) -> list[str]:
-    """Run a script, and return what each of its code cells printed.
+def run_cells(path: Path, arguments: list[str]) -> list[dict[str, Any]]:
+    """Run a script, and return the text and the new pictures of each of its code cells.
 
-    The script is `__main__`, in a process of its own: it is run once in this one.
+    The script is `__main__`, in a process of its own: it runs once in this one.
     """
     module = ModuleType("__main__")
     module.__file__ = str(path)
@@ -81,7 +82,7 @@ def run_cells(path: Path, arguments: list[str]) -> list[str]:
     sys.modules["__main__"] = module
     sys.argv = [str(path), *arguments]
     sys.path[0] = str(path.parent)
-    flags, texts = 0, []
+    flags, outputs, known = 0, [], set(_pictures())
     for cell in split_cells(path.read_text()):
         if cell.is_markdown:
             continue
@@ -90,8 +91,16 @@ def run_cells(path: Path, arguments: list[str]) -> list[str]:
         flags |= code.co_flags & _FUTURE_FLAGS  # `from __future__` holds for the cells after it
         with redirect_stdout(io.StringIO()) as printed:
             exec(code, module.__dict__)
-        texts.append(printed.getvalue())
-    return texts
+        new = [picture for picture in _pictures() if picture not in known]
+        known.update(new)
+        outputs.append({"text": printed.getvalue(), "pictures": new})
+    return outputs
+
+
+def _pictures() -> list[str]:
+    """Return the pictures below `out/`, the oldest first."""
+    found = [each for each in Path("out").rglob("*") if each.suffix in (".png", ".gif")]
+    return [str(each) for each in sorted(found, key=lambda each: each.stat().st_mtime_ns)]
 
 
 def _uncomment(line: str, number: int) -> str:
@@ -102,5 +111,4 @@ def _uncomment(line: str, number: int) -> str:
 
 if __name__ == "__main__":
     record, script, *rest = sys.argv[1:]
-    texts = run_cells(Path(script), rest)
-    Path(record).write_text(json.dumps(texts))
+    Path(record).write_text(json.dumps(run_cells(Path(script), rest)))

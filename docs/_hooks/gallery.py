@@ -1,22 +1,17 @@
-"""The gallery: examples that the build runs in their smoke preset, each shown as a page.
+"""The gallery: examples that the build runs, each shown as a page.
 
-A script of `examples/` in percent format becomes a page under its name: its text, its code, and
-below each cell what it printed. A printed line
+A script of `examples/` in percent format becomes a page: its text, its code, and after each cell
+its output: what it printed, and the pictures that it wrote. A script that fails, fails the build.
+Each runs once in a build, in a process of its own.
 
-    picture: PATH (WHAT IT SHOWS)
-
-becomes that picture in its place. A script that fails, fails the build. Each runs once in a build,
-in a process of its own; nothing is kept for the next one.
-
-Where the real data of an example are at hand, in the folder that `DARTS_MIM_DATA` names or in
-`../shared/data`, it runs on them, else on what the repository brings along. The page says which.
+An example runs on real data where these are at hand, in the folder that `DARTS_MIM_DATA` names or
+in `../shared/data`; otherwise on stand-ins. The page says which.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -33,88 +28,90 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("cells.py")
 INDEX, INDEX_MARK = "gallery/index.md", "<!-- the cards of the gallery -->"
-TIME_LIMIT = 600  # seconds; a smoke preset takes some twenty of them
+TIME_LIMIT = 600  # seconds; an example takes some twenty of them
 MAX_PROCESSES = 4
-
-_PICTURE = re.compile(r"^picture: (?P<path>\S+) \((?P<alt>.*)\)$")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A script, the data it wants, and what stands for it on the first page of the gallery.
+    """A script, how it is called, and the picture of its card on the first page of the gallery.
 
     Attributes
     ----------
-    name
-        Name of the script, without its ending.
+    path
+        Path of the script below `examples/`.
     thumbnail
         Name of the picture on the card.
+    arguments
+        Arguments for a short run; `{data}` stands for the data.
     data
         Where its real data lie in the folder of data; `None` where it needs none.
-    without
-        What it is told where they are not there.
-    options
-        What it is told besides the preset.
-    said_with, said_without
-        What the page says it ran on.
+    stand_in
+        What takes the place of `{data}` where the real data are missing. A name that ends in
+        `.nc` is written first, by `stand_ins.write_sea_surface`.
     """
 
-    name: str
+    path: str
     thumbnail: str
+    arguments: tuple[str, ...] = ("--quick",)
     data: str | None = None
-    without: tuple[str, ...] = ("--data", "stand-in")
-    options: tuple[str, ...] = ()
-    said_with: str = "on the real data"
-    said_without: str = (
-        "on a **stand-in** that the script writes itself, because the real data were not there: "
-        "it has their format, and the figures mean nothing"
-    )
+    stand_in: str = "stand-in"
+
+    @property
+    def name(self) -> str:
+        """Name of the page."""
+        return Path(self.path).stem
 
     @property
     def script(self) -> Path:
         """The file."""
-        return ROOT / "examples" / f"{self.name}.py"
+        return ROOT / "examples" / self.path
 
     @property
-    def has_data(self) -> bool:
-        """Whether its real data are at hand."""
+    def data_path(self) -> Path | None:
+        """Where its real data are, `None` where they are missing."""
+        if self.data is None:
+            return None
         folder = os.environ.get("DARTS_MIM_DATA") or ROOT.parent / "shared" / "data"
-        return self.data is not None and (Path(folder) / self.data).exists()
+        path = Path(folder) / self.data
+        return path if path.exists() else None
 
-    @property
-    def arguments(self) -> list[str]:
-        """What the build tells it, besides where to write."""
-        is_lacking = self.data is not None and not self.has_data
-        return ["--preset", "smoke", *self.options, *(self.without if is_lacking else ())]
+    def command(self, data: str) -> list[str]:
+        """Return the arguments of the short run on the data."""
+        return [each.format(data=data) for each in self.arguments]
 
 
+_EXPERIMENT = ("--preset", "smoke", "--data", "{data}", "--output", "out/experiment")
 EXAMPLES = (
+    Example("bouncing_digits.py", thumbnail="forecast.gif"),
     Example(
-        "moving_mnist",
+        "sea_surface_temperature.py",
+        thumbnail="last_months_and_forecast.png",
+        arguments=("{data}", "--quick"),
+        data="sst/sst.mnmean.nc",
+        stand_in="stand-in.nc",
+    ),
+    Example("multivariate.py", thumbnail="observed_and_forecast.png"),
+    Example("custom_network.py", thumbnail="forecast.png"),
+    Example(
+        "paper/moving_mnist.py",
         thumbnail="forecast.gif",
+        arguments=tuple(each.replace("--data", "--digits") for each in _EXPERIMENT),
         data="mnist",
-        without=("--digits", "bundled"),
-        said_with="on MNIST",
-        said_without="on the handwritten digits that come with scikit-learn, because MNIST was not "
-        "there",
+        stand_in="bundled",
     ),
     Example(
-        "kth",
+        "paper/kth.py",
         thumbnail="forecast.gif",
+        arguments=(*_EXPERIMENT, "--dataset", "weizmann"),
         data="weizmann",
-        options=("--dataset", "weizmann"),
-        said_with="on the clips of the Weizmann actions",
     ),
     Example(
-        "taxibj",
+        "paper/taxibj.py",
         thumbnail="forecast.gif",
+        arguments=(*_EXPERIMENT, "--dataset", "nyc-taxi"),
         data="nyc_taxi_bike/NYTaxi",
-        options=("--dataset", "nyc-taxi"),
-        said_with="on taxis of New York",
     ),
-    Example("sea_surface_temperature", thumbnail="strip.png", data="sst/sst.mnmean.nc"),
-    Example("multivariate", thumbnail="forecast.png"),
-    Example("custom_network", thumbnail="strip.png"),
 )
 
 
@@ -174,40 +171,33 @@ def make_page(example: Example) -> Page:
     Raises
     ------
     mkdocs.exceptions.PluginError
-        If the script fails, runs for too long, or does not draw the picture of its card.
+        If the script fails, runs for too long, or does not write the picture of its card.
     """
     with TemporaryDirectory() as folder:
         started = time.monotonic()
-        texts = run_example(example.script, example.arguments, Path(folder))
+        outputs = run_example(example, Path(folder))
         note = _note(example, time.monotonic() - started)
         cells = split_cells(example.script.read_text())
-        page = render_page(example.name, cells, texts, note, Path(folder))
+        page = render_page(example.name, cells, outputs, note, Path(folder))
     if example.thumbnail not in page.pictures:
         raise PluginError(
-            f"{example.script.name} must show {example.thumbnail}, the picture of its card; it "
-            f"showed {', '.join(page.pictures) or 'none'}"
+            f"{example.path} must write {example.thumbnail}, the picture of its card; it wrote "
+            f"{', '.join(page.pictures) or 'none'}"
         )
     return page
 
 
-def run_example(script: Path, arguments: list[str], folder: Path) -> list[str]:
-    """Run a script in a process of its own, and return what each of its code cells printed.
+def run_example(example: Example, folder: Path) -> list[dict[str, Any]]:
+    """Run a script in a process of its own, in a folder; return the output of each code cell."""
+    record, data = folder / "output.json", str(example.data_path or example.stand_in)
+    if data.endswith(".nc") and example.data_path is None:
+        sys.path.insert(0, str(ROOT / "examples" / "paper"))
+        import stand_ins
 
-    Parameters
-    ----------
-    script
-        The script.
-    arguments
-        What it is told, besides where to write.
-    folder
-        Where it runs; it writes to `out/NAME` in it.
-    """
-    record = folder / "printed.json"
-    output = f"out/{script.stem}"
-    command = [sys.executable, RUNNER, record, script, *arguments, "--output", output]
+        stand_ins.write_sea_surface(folder / data)
     try:
         answer = subprocess.run(
-            command,
+            [sys.executable, RUNNER, record, example.script, *example.command(data)],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -217,15 +207,17 @@ def run_example(script: Path, arguments: list[str], folder: Path) -> list[str]:
             env={**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired as error:
-        raise PluginError(f"{script.name} ran for more than {TIME_LIMIT} s") from error
+        raise PluginError(f"{example.path} ran for more than {TIME_LIMIT} s") from error
     if answer.returncode:
-        raise PluginError(f"{script.name} failed:\n{answer.stderr[-4000:]}")
-    texts: list[str] = json.loads(record.read_text())
-    return texts
+        raise PluginError(f"{example.path} failed:\n{answer.stderr[-4000:]}")
+    outputs: list[dict[str, Any]] = json.loads(record.read_text())
+    return outputs
 
 
-def render_page(name: str, cells: list[Cell], texts: list[str], note: str, folder: Path) -> Page:
-    """Make a page of a script and of what its code cells printed.
+def render_page(
+    name: str, cells: list[Cell], outputs: list[dict[str, Any]], note: str, folder: Path
+) -> Page:
+    """Make a page of a script and of the output of its code cells.
 
     Parameters
     ----------
@@ -233,48 +225,33 @@ def render_page(name: str, cells: list[Cell], texts: list[str], note: str, folde
         Name of the example, under which its pictures lie.
     cells
         The script; the first cell is text that begins with the title.
-    texts
-        What each code cell printed.
+    outputs
+        Text and pictures of each code cell.
     note
-        Where the page comes from; it stands below the first cell.
+        How the page was made; it stands below the first cell.
     folder
-        What the paths of printed pictures start from.
+        Folder that the paths of pictures start from.
     """
     if not (cells and cells[0].is_markdown and cells[0].source.startswith("# ")):
         raise PluginError(
             f"{name}.py must begin with a text cell that begins with `# ` and a title"
         )
-    parts, pictures, printed = [cells[0].source, note], {}, iter(texts)
+    parts, pictures, rest = [cells[0].source, note], {}, iter(outputs)
     for cell in cells[1:]:
         if cell.is_markdown:
             parts.append(cell.source)
             continue
         parts.append(_fenced("python", cell.source))
-        parts += _render_printed(next(printed), name, folder, pictures)
+        output = next(rest)
+        if output["text"].strip():
+            text = "\n".join(line.rstrip() for line in output["text"].strip("\n").splitlines())
+            parts.append(_fenced("{ .text .no-copy }", text))
+        for path in output["pictures"]:
+            picture = folder / path
+            pictures[picture.name] = picture.read_bytes()
+            alt = picture.stem.replace("_", " ").capitalize()
+            parts.append(f"![{alt}]({name}/{picture.name})")
     return Page(name, "\n\n".join(parts) + "\n", pictures)
-
-
-def _render_printed(text: str, name: str, folder: Path, pictures: dict[str, bytes]) -> list[str]:
-    """Return blocks of text and pictures in the order they were printed; collect the pictures."""
-    blocks: list[str] = []
-    lines: list[str] = []
-
-    def end_block() -> None:
-        if "".join(lines).strip():
-            blocks.append(_fenced("{ .text .no-copy }", "\n".join(lines).strip("\n")))
-        lines.clear()
-
-    for line in text.splitlines():
-        match = _PICTURE.match(line)
-        if match is None:
-            lines.append(line.rstrip())
-            continue
-        end_block()
-        picture = folder / match["path"]
-        pictures[picture.name] = picture.read_bytes()
-        blocks.append(f"![{match['alt']}]({name}/{picture.name})")
-    end_block()
-    return blocks
 
 
 def _fenced(kind: str, source: str) -> str:
@@ -282,17 +259,17 @@ def _fenced(kind: str, source: str) -> str:
 
 
 def _note(example: Example, seconds: float) -> str:
-    """Say what the page was made by."""
-    path = example.script.relative_to(ROOT)
-    said = ""
+    """Say how the page was made."""
+    found, said = example.data_path, ""
     if example.data is not None:
-        said = f", {example.said_with if example.has_data else example.said_without}"
+        said = " on real data" if found else f", without its data, on `{example.stand_in}`"
+    data = f"path/to/{found.name}" if found else example.stand_in
+    command = " ".join(["python", f"examples/{example.path}", *example.command(data)])
     return (
         '!!! info "This page ran when the site was built"\n\n'
-        f"    It is `{path}`, run in {seconds:.0f} seconds{said}:\n\n"
-        f"        python {path} {' '.join(example.arguments)}\n\n"
-        "    That is enough to see that everything works, and too short to forecast well; the "
-        "preset `cpu` trains for minutes."
+        f"    `examples/{example.path}` ran for {seconds:.0f} seconds{said}:\n\n"
+        f"        {command}\n\n"
+        "    That shows that everything works, and is too short to forecast well."
     )
 
 

@@ -5,7 +5,7 @@
 # on the ten that follow, twenty are forecast. This is the second experiment of the MIM paper
 # (section 4.3, tables 4 to 6, figures 6 to 8), through Darts' own `fit`, `backtest` and `predict`.
 #
-#     python examples/kth.py --preset cpu --dataset weizmann --data path/to/weizmann
+#     python examples/paper/kth.py --preset cpu --dataset weizmann --data path/to/weizmann
 #
 # - `--dataset kth` reads the clips of KTH: people 1 to 16 are the training, 17 to 25 the test. A
 #   warning says which clips are not there. `weizmann` reads those of the Weizmann actions, named
@@ -35,7 +35,7 @@ from darts_mim import (
     PredRNNPlusPlusModel,
 )
 
-from common import show, start
+from common import start
 
 MODELS = {
     "MIM": MIMModel,
@@ -201,8 +201,13 @@ print(
 # %%
 from darts_mim import ScheduledSampling, protocol
 
-from baselines import persistence
-from experiments import budget, keep_errors, score_in_parts, train
+from experiments import (
+    budget,
+    keep_errors,
+    persistence,
+    score_in_parts,
+    train,
+)
 
 
 def new_model(name):
@@ -297,7 +302,6 @@ for place, name in enumerate(gated):
     print(name, "keeps more than 0.9 of its memory, by layer:")
     print(saturation.shares.mean().round(2).to_dict())
 save_figure(run.output / "gates.png", figure)
-show(run.output / "gates.png", "Share of open gates, step by step and by layer")
 
 # %% [markdown]
 # ## A forecast
@@ -316,10 +320,6 @@ look = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray", "value_label": "brightness"}
 rows = ["context", "truth", "forecast"]
 figure = plot_frames(before, actual, forecasts, every=4, rows=rows, **look)
 save_figure(run.output / "strip.png", figure)
-show(
-    run.output / "strip.png",
-    "Context, truth and the forecast of each model, every fourth frame",
-)
 
 # %%
 animate(
@@ -329,8 +329,4 @@ animate(
     forecasts[run.models[0]],
     fps=8,
     **look,
-)
-show(
-    run.output / "forecast.gif",
-    "The clip in motion: truth, forecast and difference",
 )

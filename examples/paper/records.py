@@ -1,4 +1,4 @@
-"""Where figures come from, and how the examples write them."""
+"""Records of runs: where figures come from, and files that appear whole."""
 
 from __future__ import annotations
 
@@ -26,36 +26,6 @@ PACKAGES = (
     "numpy",
     "scikit-image",
 )
-
-
-def report(
-    folder: Path, record: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
-) -> None:
-    """Print the errors of models, averaged over the frames, and write them by frame.
-
-    Parameters
-    ----------
-    folder
-        Where to write ``results.json`` (the record, the seconds that ``loss.csv`` in the folder
-        says training took, and each model's figures) and a table ``errors.csv``.
-    record
-        Where the figures come from, see ``describe_run``.
-    tables
-        For each model's name its table of errors: a row for each frame of the horizon and one for
-        their mean, a column for each metric, as ``Protocol.table`` gives them.
-    """
-    means = pd.DataFrame(
-        {name: table.loc["mean"] for name, table in tables.items()}
-    ).T
-    print(means.map("{:.4g}".format))
-    errors = pd.concat(tables, axis=1).swaplevel(axis=1)[list(means)]
-    write_whole(folder / "errors.csv", errors.map(rounded).to_csv())
-    figures = as_figures(tables)
-    seconds = float(read_losses(folder / "loss.csv")["seconds"].max())
-    results = {**record, "training_seconds": seconds, "figures": figures}
-    write_whole(
-        folder / "results.json", json.dumps(results, indent=1, allow_nan=False)
-    )
 
 
 def as_figures(

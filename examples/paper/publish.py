@@ -1,6 +1,6 @@
 """Put the results of experiments under `docs/results/`, and make their tables anew.
 
-    python examples/publish.py out/moving_mnist_constant_cpu out/taxibj_nyc-taxi_cpu
+    python examples/paper/publish.py out/moving_mnist_constant_cpu out/taxibj_nyc-taxi_cpu
 
 copies the records, losses and pictures of these runs. Without folders it only makes the tables
 anew: every table on the site is made of records by this command.
@@ -24,7 +24,7 @@ from published import PUBLISHED
 from records import write_whole
 from tables import as_lines, as_markdown, means_of
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 RECORDS, PICTURES = ("results*.json", "errors*.csv"), ("*.png", "*.gif")
 _SEED = re.compile(r"_seed\d+$")
 

@@ -6,7 +6,7 @@
 # paper (section 4.4, its table of TaxiBJ and figure 9), through Darts' own `fit`,
 # `historical_forecasts` and `backtest`.
 #
-#     python examples/taxibj.py --preset cpu --dataset nyc-taxi --data path/to/NYTaxi
+#     python examples/paper/taxibj.py --preset cpu --dataset nyc-taxi --data path/to/NYTaxi
 #
 # - `--dataset` is `taxibj`, or a smaller set of the same kind, of New York: `taxinyc` (hourly,
 #   2010 to 2014), `nyc-taxi` or `nyc-bike` (half-hourly, 90 days of 2016). `--data` is the folder
@@ -31,7 +31,7 @@ from functools import partial
 
 from darts_mim import ConvLSTMModel, MIMModel, PredRNNModel, STResNetModel
 
-from common import show, start
+from common import start
 
 RECURRENT = {
     "MIM": MIMModel,
@@ -252,7 +252,7 @@ from functools import cache
 import numpy as np
 from darts.models import GlobalNaiveSeasonal
 
-from baselines import persistence
+from experiments import persistence
 
 test = list(flows.test)
 before = flows.train[-1]
@@ -371,10 +371,6 @@ predicted["persistence"] = simple["persistence"].predict(
 rows = ["context", "truth", "difference"]
 figure = plot_frames(history, actual, predicted, rows=rows, channel="outflow")
 save_figure(run.output / "strip.png", figure)
-show(
-    run.output / "strip.png",
-    "Outflow: context, truth, and how far each forecast is from it",
-)
 
 # %% [markdown]
 # A forecast may be longer than the model was trained for: the state is carried on. Twelve hours
@@ -394,8 +390,4 @@ animate(
     actual,
     scaling.inverse_transform(half_a_day),
     channel="outflow",
-)
-show(
-    run.output / "forecast.gif",
-    "Twelve hours of outflow: truth, forecast and difference",
 )

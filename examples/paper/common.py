@@ -1,8 +1,4 @@
-"""What the examples share: the command line, data, training with a log of the loss.
-
-Where figures come from and how they are written is in `records.py`, baselines and their errors in
-`baselines.py`, stand-ins for real data in `stand_ins.py`.
-"""
+"""The command line of the experiments, their data, and a log of the training loss."""
 
 from __future__ import annotations
 
@@ -58,11 +54,6 @@ class Run:
     accelerator: str = "auto"
     data_option: str = "--data"
     stand_in: str = "stand-in"
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody sees a progress bar."""
-        return sys.stdout.isatty()
 
     def find_data(self, name: str) -> Path | None:
         """Return the file or folder of real data, and print and record what is read.
@@ -201,7 +192,7 @@ def _default_output(
 
 def data_folder() -> Path:
     """Return the folder of real data: the one that ``DARTS_MIM_DATA`` names, or one beside us."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
     return Path(os.environ.get("DARTS_MIM_DATA") or beside)
 
 
@@ -213,45 +204,6 @@ def one_cycle(learning_rate: float, steps: int) -> dict[str, Any]:
             "max_lr": learning_rate,
             "total_steps": steps,
             "interval": "step",
-        },
-    }
-
-
-def training(
-    run: Run,
-    steps: int,
-    learning_rate: float,
-    *,
-    log: str = "loss.csv",
-    **trainer: Any,
-) -> dict[str, Any]:
-    """Return the options of a model that trains for some steps, and logs its loss.
-
-    Parameters
-    ----------
-    run
-        Gives the seed, and the folder of the log.
-    steps
-        Number of optimizer steps.
-    learning_rate
-        The largest: it rises and falls in one cycle.
-    log
-        Name of the file that the loss is logged in.
-    **trainer
-        Further options of Lightning's trainer.
-    """
-    path = run.output / log
-    path.unlink(missing_ok=True)  # of an earlier run
-    return {
-        "n_epochs": -1,  # as many as the steps take
-        "random_state": run.seed,
-        **one_cycle(learning_rate, steps),
-        "pl_trainer_kwargs": {
-            "max_steps": steps,
-            "callbacks": [LossLog(path, every=max(1, min(50, steps // 10)))],
-            "enable_progress_bar": run.is_watched,
-            "enable_model_summary": False,
-            **trainer,
         },
     }
 
@@ -359,8 +311,3 @@ def in_words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def show(path: Path, alt: str) -> None:
-    """Say that a picture was drawn, and what it shows: on the site it appears in this place."""
-    print(f"picture: {path} ({alt})")

@@ -19,13 +19,14 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from darts import TimeSeries
+from darts.models import GlobalNaiveSeasonal
 from darts.models.forecasting.forecasting_model import GlobalForecastingModel
 from darts_mim.metrics.protocols import Protocol
 from darts_mim.models.base import GridForecastingModel
 from darts_mim.plotting import plot_horizon_error, save_figure
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from common import LossLog, Run, in_words, one_cycle, option_name, show
+from common import LossLog, Run, in_words, one_cycle, option_name
 from published import Published
 from records import (
     as_figures,
@@ -38,6 +39,13 @@ from records import (
 from tables import as_markdown, means_of
 
 CHUNK = 40  # series that are forecast between two lines of progress
+
+
+def persistence(horizon: int) -> GlobalForecastingModel:
+    """Return the model that repeats the last frame that it read."""
+    return GlobalNaiveSeasonal(
+        input_chunk_length=1, output_chunk_length=horizon
+    )
 
 
 def budget(
@@ -332,7 +340,6 @@ def draw_curves(
     }
     path = run.output / f"{option_name(metric)}_by_frame.png"
     save_figure(path, plot_horizon_error(curves, ylabel=label))
-    show(path, f"{metric} of each frame of the forecast, by model")
 
 
 def _training_records(

@@ -5,7 +5,7 @@
 # after them are forecast. This is the first experiment of the MIM paper (section 4.1, tables 1 to
 # 3, figures 4 and 5), through Darts' own `fit_from_dataset`, `backtest` and `predict`.
 #
-#     python examples/moving_mnist.py --preset cpu --digits path/to/mnist
+#     python examples/paper/moving_mnist.py --preset cpu --digits path/to/mnist
 #
 # - `--digits` is a folder with the four files of MNIST, or `bundled` for the digits that come with
 #   scikit-learn: fewer, and drawn on 8 by 8 pixels.
@@ -38,7 +38,7 @@ from darts_mim import (
     PredRNNPlusPlusModel,
 )
 
-from common import show, start
+from common import start
 
 MODELS = {
     "MIM": MIMModel,
@@ -174,8 +174,13 @@ print(f"{len(train_set):,} sequences to train on, {n_test:,} to test on")
 # %%
 from darts_mim import ScheduledSampling, protocol
 
-from baselines import persistence
-from experiments import budget, keep_errors, score_in_parts, train
+from experiments import (
+    budget,
+    keep_errors,
+    persistence,
+    score_in_parts,
+    train,
+)
 
 
 def new_model(name):
@@ -255,10 +260,6 @@ save_figure(
     run.output / "strip.png",
     plot_frames(history, actual, forecasts, rows=rows, **look),
 )
-show(
-    run.output / "strip.png",
-    "Context, truth, and the forecast of each model, frame by frame",
-)
 
 # %%
 animate(
@@ -267,8 +268,4 @@ animate(
     actual,
     forecasts[run.models[0]],
     **look,
-)
-show(
-    run.output / "forecast.gif",
-    "The digits in motion: truth, forecast and difference",
 )
