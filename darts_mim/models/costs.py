@@ -98,7 +98,8 @@ class Workload(NamedTuple):
 
     def part(self, patches: int) -> tuple[GridForecastingModule, float]:
         """Return a module for a part of the grid and few frames, and its share of the cells."""
-        patch = int(self.model.model_params.get("patch_size") or 1)
+        patch = self.model.model_params.get("patch_size")
+        patch = patch if isinstance(patch, int) else 1  # others may mean something else by it
         rows, columns = (-(-side // patch) for side in self.grid.shape[1:])
         height, width = (patch * min(each, patches) for each in (rows, columns))
         mask = None if self.grid.mask is None else np.ones((height, width), dtype=bool)
