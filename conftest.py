@@ -12,11 +12,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests sta
 
 
 def pytest_configure() -> None:
-    """Compute on one thread in each worker: tiny tensors gain nothing from more of them.
+    """Compute on one thread in each worker, or on ``DARTS_MIM_TEST_THREADS`` of them.
 
-    On a busy machine they lose: the threads wait for each other at every operation.
+    Tiny tensors gain nothing from more threads. On a busy machine they lose: the threads wait for
+    each other at every operation.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("DARTS_MIM_TEST_THREADS", "1")))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

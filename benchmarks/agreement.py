@@ -46,7 +46,7 @@ def results_of(network: MIMNetwork, clip: Tensor, fast_path: bool, precision: st
     network.fast_path = fast_path
     network.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        check_fast_path(network, clip[:, :CONTEXT], CONTEXT + HORIZON - 1)
+        check_fast_path(network, clip[:, :CONTEXT])
         outputs, _ = network(clip[:, :CONTEXT], HORIZON)
     torch.nn.functional.mse_loss(outputs, clip[:, 1:]).backward()
     gradients = [

@@ -7,37 +7,23 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.networks import MIMNetwork, drop_values, metered
 from benchmarks.sizes import Convolution
 from benchmarks.timing import Times, medians, rounded, seconds_of
-from benchmarks.workload import VARIANTS, Workload
+from benchmarks.workload import Workload
 
 TRIES = 4
 
 
-class Costs(NamedTuple):
-    """What a training step or rollout of plain cells costs.
-
-    Attributes
-    ----------
-    flops
-        Operations of its convolutions; a product and a sum are two.
-    n_bytes
-        The most bytes of tensors held at once.
-    """
-
-    flops: int
-    n_bytes: int
-
-
-def costs_of(workload: Workload, *, trains: bool) -> Costs:
-    """Count what plain cells cost, without computing anything.
+def count_flops(workload: Workload, *, trains: bool) -> int:
+    """Count the operations of plain cells, by computing those of a single sequence.
 
     Parameters
     ----------
@@ -48,27 +34,18 @@ def costs_of(workload: Workload, *, trains: bool) -> Costs:
 
     Returns
     -------
-    Costs
-        Operations and memory.
+    int
+        Operations of its convolutions; a product and a sum are two.
     """
-    setting = workload.setting
-    shape = (setting.channels, setting.height, setting.width)
-    with torch.device("meta"):
-        network = MIMNetwork(
-            setting.channels,
-            workload.hidden_channels,
-            kernel_size=workload.kernel_size,
-            patch_size=setting.patch_size,
-            **VARIANTS["plain"],
-        )
-    with metered() as meter, torch.set_grad_enabled(trains):
-        drop_values(network, torch.device("cpu"))
-        clip = torch.ones(setting.batch, setting.context + setting.horizon, *shape)
-        with torch.autocast("cpu", torch.bfloat16, enabled=workload.precision == "bfloat16"):
-            loss = workload.loss(network, clip)
+    batch = workload.setting.batch
+    one = replace(workload, setting=workload.setting._replace(batch=1), device="cpu")
+    network, clip = one.network("plain"), one.clip()
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(trains):
+        loss = one.loss(network, clip)
         if trains:
             loss.backward()
-    return Costs(meter.flops, meter.peak)
+    flops: int = counter.get_total_flops()
+    return batch * flops
 
 
 class Floor:

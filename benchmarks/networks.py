@@ -23,25 +23,13 @@ def _leave_models_out() -> None:
 if find_spec("darts") is None or multiprocessing.parent_process() is not None:
     _leave_models_out()
 
-from darts_mim.nn import MIMNetwork  # noqa: E402 - see above
-from darts_mim.nn.costs import drop_values, metered  # noqa: E402
-from darts_mim.nn.fused import dispatch, native, winograd  # noqa: E402
-from darts_mim.nn.fused.dispatch import fast_path_of  # noqa: E402
-from darts_mim.nn.recorded.kinds import N_SEEN  # noqa: E402
+from darts_mim.nn import MIMNetwork, fast_path  # noqa: E402
+from darts_mim.nn.fused import native, winograd  # noqa: E402
 
-__all__ = [
-    "N_SEEN",
-    "MIMNetwork",
-    "check_fast_path",
-    "dispatch",
-    "drop_values",
-    "metered",
-    "native",
-    "winograd",
-]
+__all__ = ["MIMNetwork", "check_fast_path", "fast_path", "native", "winograd"]
 
 
-def check_fast_path(network: MIMNetwork, context: Tensor, n_steps: int) -> None:
+def check_fast_path(network: MIMNetwork, context: Tensor) -> None:
     """Refuse to measure the plain path as the fast one; the log says why it was not taken."""
-    if network.fast_path and fast_path_of(network, context, n_steps) is None:
+    if network.fast_path and fast_path.fast_path_of(network, context) is None:
         raise RuntimeError("the fast path cannot run here, and so cannot be measured")

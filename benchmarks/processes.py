@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -77,8 +74,8 @@ def _peak_here(workload: Workload, variant: Variant) -> float:
 def first_call(workload: Workload, variant: Variant) -> float:
     """Return the seconds that the first training step takes over a later one, with empty caches.
 
-    To make the network belongs to it, whenever it is that code is compiled; on a GPU so do the
-    steps up to the one that records those of the network.
+    Making the network belongs to it, whenever code is compiled; on a GPU so do the steps until
+    PyTorch has recorded them.
     """
     with tempfile.TemporaryDirectory() as folder:
         environment = dict.fromkeys(CACHES, folder)
@@ -97,22 +94,3 @@ def _first_here(workload: Workload, variant: Variant) -> float:
 
     first = seconds_of(make_and_call, workload.device)
     return first - n_first * seconds_of(made[0], workload.device)
-
-
-def lacking_memory(n_bytes: int, device: str) -> str | None:
-    """Return what to say if there is less memory than plain cells need, else nothing.
-
-    Without it the system would end the run, and a resumed one again.
-    """
-    free = _free_bytes(device)
-    if n_bytes < 0.9 * free:
-        return None
-    return f"plain cells need {n_bytes / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free"
-
-
-def _free_bytes(device: str) -> int:
-    if device == "cuda":
-        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
-    info = Path("/proc/meminfo")
-    available = re.search(r"MemAvailable:\s+(\d+)", info.read_text() if info.exists() else "")
-    return int(available[1]) * 1024 if available else sys.maxsize  # elsewhere nobody says

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.networks import dispatch
+from benchmarks.networks import fast_path
 from benchmarks.origin import describe_origin
 from benchmarks.sizes import Setting
 from benchmarks.timing import in_turn, medians, ratio, timed
@@ -24,7 +24,7 @@ from benchmarks.workload import COMPARED, MEASURED, Workload
 
 SIDES, WIDTHS = (8, 16, 32, 64), (8, 16, 32, 64)
 LAYERS = 3
-MOST = 4 * dispatch.LEAST_VALUES
+MOST = 4 * fast_path.LEAST_VALUES
 
 
 def compare(side: int, width: int, kernel_size: int, batch: int, rounds: int) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def main() -> None:
     sizes = product(grids, arguments.kernel_sizes, arguments.batches)
     rows = [compare(*grid, *others, arguments.rounds) for grid, *others in sizes]
     rows.sort(key=lambda row: row["values"])
-    about = {"rounds": arguments.rounds, "least_values": dispatch.LEAST_VALUES}
+    about = {"rounds": arguments.rounds, "least_values": fast_path.LEAST_VALUES}
     print(json.dumps({**describe_origin(), **about, "rows": rows}, indent=1))
 
 

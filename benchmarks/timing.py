@@ -10,12 +10,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.networks import N_SEEN
-
 Times = dict[str, list[float]]
 
-N_FIRST = {"cpu": 1, "cuda": N_SEEN + 1}
-"""How many calls do something for the first time: on a GPU the last of them records the steps."""
+N_FIRST = {"cpu": 1, "cuda": 4}
+"""How many calls do something for the first time: on a GPU PyTorch compiles and records steps."""
 
 
 def seconds_of(work: Callable[[], Any], device: str) -> float:

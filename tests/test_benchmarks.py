@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.__main__ import main
-from benchmarks.floor import costs_of
+from benchmarks.floor import count_flops
 from benchmarks.networks import MIMNetwork
 from benchmarks.options import PeerError, PeerPlace
 from benchmarks.parts.calls import idle_kernels
@@ -252,11 +252,11 @@ def test_the_standard_error_is_that_of_a_straight_line() -> None:
 
 
 @pytest.mark.parametrize("trains", [True, False])
-def test_operations_are_those_that_torch_counts_while_it_computes(trains: bool) -> None:
+def test_operations_are_those_of_a_whole_batch(trains: bool) -> None:
     work = WORKLOAD.training_step("plain") if trains else WORKLOAD.rollout("plain")
     with FlopCounterMode(display=False) as counter:
         work()
-    assert costs_of(WORKLOAD, trains=trains).flops == counter.get_total_flops()
+    assert count_flops(WORKLOAD, trains=trains) == counter.get_total_flops()
 
 
 def test_ratios_are_taken_within_a_round() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.options import Case, Options
+from benchmarks.options import Case, Options, PartSkippedError
 from benchmarks.processes import peak_memory
 from benchmarks.timing import in_turn, medians, ratio, rounded, timed
 from benchmarks.workload import VARIANTS, Workload, describe, describe_frames, workload_of
@@ -13,6 +13,8 @@ from benchmarks.workload import VARIANTS, Workload, describe, describe_frames, w
 
 def cases(options: Options) -> list[Case]:
     """Return a row for each precision."""
+    if options.device != "cpu":
+        raise PartSkippedError("on a GPU steps that are recomputed take the plain path")
     setting, width = options.sizes.settings[0], options.sizes.widths[0]
     workloads = [
         workload_of(options, setting, width, precision) for precision in options.precisions

@@ -8,9 +8,9 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from benchmarks.floor import Floor, costs_of
+from benchmarks.floor import Floor, count_flops
 from benchmarks.options import Case, Options
-from benchmarks.processes import first_call, lacking_memory, peak_memory
+from benchmarks.processes import first_call, peak_memory
 from benchmarks.timing import in_turn, medians, ratio, rounded, timed
 from benchmarks.workload import (
     COMPARED,
@@ -51,10 +51,8 @@ def cases(options: Options) -> list[Case]:
 
 def compare(workload: Workload, options: Options, measured: Measured) -> dict[str, Any]:
     """Time both variants and the floor in turn; in bfloat16 plain cells in float32, too."""
-    costs = costs_of(workload, trains=measured == "training step")
-    if lacking := lacking_memory(costs.n_bytes, workload.device):
-        return {**describe_frames(workload.setting), "left_out": lacking}
-    floor = Floor(workload, options.sizes.convolution, costs.flops)
+    flops = count_flops(workload, trains=measured == "training step")
+    floor = Floor(workload, options.sizes.convolution, flops)
     works: dict[str, Callable[[], None]]
     works = {name: workload.work(measured, name) for name in COMPARED}
     is_mixed = workload.precision != "float32"
@@ -79,9 +77,6 @@ def compare(workload: Workload, options: Options, measured: Measured) -> dict[st
 
 def compare_memory(workload: Workload) -> dict[str, Any]:
     """Measure the peak memory of a training step of both variants."""
-    n_bytes = costs_of(workload, trains=True).n_bytes
-    if lacking := lacking_memory(n_bytes, workload.device):
-        return {**describe_frames(workload.setting), "left_out": lacking}
     plain, fast = (peak_memory(workload, variant) for variant in COMPARED)
     return {
         **describe_frames(workload.setting),

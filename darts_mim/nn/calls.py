@@ -1,4 +1,4 @@
-"""What all networks are called with: checks, at the border and nowhere else.
+"""Checks of the arguments that all networks are called with.
 
 Legend: B batch, T time, C channels, H height, W width, S = T - 1 + horizon steps of an unrolling.
 """
@@ -16,7 +16,7 @@ __all__ = ["NetworkSizes", "check_call", "check_shape"]
 
 
 class NetworkSizes(Protocol):
-    """What a network was built for.
+    """Sizes that a network was built for.
 
     Attributes
     ----------
@@ -43,12 +43,12 @@ def check_call(
     inputs: Inputs | None,
     feed_back: FeedBack,
 ) -> None:
-    """Refuse what a network cannot be called with.
+    """Refuse arguments that a network cannot be called with.
 
     Parameters
     ----------
     sizes
-        What the network was built for: the network itself.
+        The network.
     context, horizon, future, feed_true, observed, inputs, feed_back
         As for ``darts_mim.nn.unroll``.
 
@@ -57,9 +57,9 @@ def check_call(
     TypeError
         If ``horizon`` is no integer.
     ValueError
-        If a tensor is not of its shape, ``horizon`` is not positive, or ``future`` is missing
-        beside ``feed_true``, ``feed_back`` beside a number of ``out_channels`` other than
-        ``in_channels``.
+        If a tensor has another shape than expected or ``horizon`` is not positive, if ``feed_true``
+        comes without ``future``, or if ``out_channels`` differs from ``in_channels`` and there is
+        no ``feed_back``.
     """
     check_shape("context", context, "BTCHW", (None, None, sizes.in_channels, None, None))
     checked_integer("horizon", horizon)
@@ -107,7 +107,7 @@ def check_shape(name: str, tensor: Tensor, legend: str, shape: tuple[int | None,
     Parameters
     ----------
     name
-        What the tensor is, for the error.
+        Name of the tensor in the error.
     tensor
         The tensor.
     legend

@@ -1,4 +1,4 @@
-"""Checks of the networks' options, at the border and nowhere else."""
+"""Checks of the networks' options."""
 
 from __future__ import annotations
 

@@ -60,9 +60,13 @@ def compiled_step(step: Step[Any], n_steps: int) -> Step[Any]:
         compiled = _compiled(function, _kind_of(network, frame, state, inputs))
         prediction, state = compiled(network, frame, state, inputs)
         n_done += 1
-        return prediction, tree_map(torch.clone, state) if n_done == n_steps else state
+        return prediction, tree_map(_clone, state) if n_done == n_steps else state
 
     return run
+
+
+def _clone(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
 
 
 def _kind_of(network: Any, *read: Any) -> Hashable:

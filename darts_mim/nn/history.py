@@ -1,4 +1,4 @@
-"""Frames by their index, for networks that look back; what is not known of them is filled in time.
+"""Frames by their index, for networks that look back. Unknown values are filled in time.
 
 Legend: B batch, T time, C channels, H height, W width.
 """
@@ -23,8 +23,8 @@ class FrameHistory:
     observed
         Which of their values are known, as booleans of shape (B, at least T, C, H, W); ``None`` for
         all. Others are filled, see ``fill_in_time``.
-    tells_observed
-        Whether to tell beside a frame which of its values were observed.
+    reads_observed
+        Whether to return, with a frame, flags of the values that were observed.
 
     Attributes
     ----------
@@ -35,21 +35,21 @@ class FrameHistory:
 
     Examples
     --------
-    >>> history = FrameHistory(torch.zeros(1, 4, 2, 6, 5), observed=None, tells_observed=True)
+    >>> history = FrameHistory(torch.zeros(1, 4, 2, 6, 5), observed=None, reads_observed=True)
     >>> history.fed.append(FedFrame(torch.ones(1, 2, 6, 5)))
     >>> history.fields(4).shape
     torch.Size([1, 4, 6, 5])
     """
 
-    def __init__(self, context: Tensor, observed: Tensor | None, tells_observed: bool) -> None:
+    def __init__(self, context: Tensor, observed: Tensor | None, reads_observed: bool) -> None:
         self.length = context.shape[1]
         self.fed: list[FedFrame] = []
         self._known = None if observed is None else observed[:, : self.length]
         self._context = context if self._known is None else fill_in_time(context, self._known)
-        self._tells_observed = tells_observed
+        self._reads_observed = reads_observed
 
     def fields(self, t: int) -> Tensor:
-        """Return what is read of frame t: its values, and where it is told their flags.
+        """Return the fields of frame t: its values, and their flags where these are read.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class FrameHistory:
             frame = FedFrame(self._context[:, t], observed)
         else:
             frame = self.fed[t - self.length]
-        if not self._tells_observed:
+        if not self._reads_observed:
             return frame.values
         return torch.cat([frame.values, flags_of(*frame)], dim=1)
 
@@ -107,7 +107,7 @@ def fill_in_time(frames: Tensor, known: Tensor) -> Tensor:
 
 
 def _fill_both_ways(frames: Tensor, known: Tensor) -> Tensor:
-    """Fill from before, and where there is nothing before from behind."""
+    """Forward-fill, then back-fill leading gaps."""
     for _ in range(2):
         frames, known = _fill_forwards(frames, known)
         frames, known = frames.flip(1), known.flip(1)

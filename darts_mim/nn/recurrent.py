@@ -1,4 +1,4 @@
-"""What recurrent networks share: frames in and out, what is read beside them, the unrolling.
+"""The base of the recurrent networks: frames in and out, their other inputs, the unrolling.
 
 Legend: B batch, T time, C channels, H height, W width, p patch size.
 """
@@ -159,11 +159,11 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         )
 
     def add_head(self) -> None:
-        """Make the last layer, and lay out all of them; a subclass calls it behind its layers."""
+        """Make the last layer; a subclass calls it after it has made its own."""
         self.head = nn.Conv2d(
             self.hidden_channels[-1], self.out_channels * self.patch_size**2, kernel_size=1
         )
-        # a step is faster with the channels innermost: benchmarks/training_step.py
+        # a step is faster with the channels innermost
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
@@ -292,9 +292,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         Raises
         ------
         ValueError
-            If a tensor is not of its shape, a frame is smaller than a patch, ``horizon`` is not
-            positive, or ``future`` is missing beside ``feed_true``, ``feed_back`` beside a number
-            of ``out_channels`` other than ``in_channels``.
+            If a frame is smaller than a patch, and as for ``check_call``.
         """
         check_call(
             self,

@@ -18,7 +18,7 @@ __all__ = ["ExternalBranch", "ResidualBranch", "ResidualUnit"]
 
 
 class ResidualUnit(nn.Module):
-    """Residual unit: twice a ReLU and a convolution, added to what it reads.
+    """Residual unit: a ReLU and a convolution, two times, added to the input.
 
     Equation 2 of [1]_ of this module, X[l+1] = X[l] + F(X[l]), with F as in figure 4b, without
     batch normalisation.
@@ -48,11 +48,11 @@ class ResidualUnit(nn.Module):
 
 
 class ResidualBranch(nn.Module):
-    """What one of closeness, period and trend says of a frame, with its weight for each cell.
+    """One of the branches closeness, period and trend, with its weight for each cell.
 
     A convolution, residual units, a ReLU and a convolution (figure 3 of [1]_ of this module); the
     result times a weight for each channel and cell is the branch's term of equation 3. Equation 1
-    has a ReLU behind the first convolution, too, where figure 4 and the authors' code have none:
+    has a ReLU after the first convolution, too, where figure 4 and the authors' code have none:
     here there is none, so that what the shortcuts carry may be negative.
 
     Parameters
@@ -117,10 +117,10 @@ class ResidualBranch(nn.Module):
 
 
 class ExternalBranch(nn.Module):
-    """What the scalars that belong to a frame say of it: two fully connected layers.
+    """The branch of the scalars that belong to a frame: two fully connected layers.
 
-    X_Ext of equation 4 of [1]_ of this module, with a ReLU behind the first layer. The authors'
-    code has one behind the second, too, with which X_Ext could never be negative.
+    X_Ext of equation 4 of [1]_ of this module, with a ReLU after the first layer. The authors'
+    code has one after the second, too, with which X_Ext could never be negative.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ class STResNetNetwork(nn.Module):
 
     Unlike a recurrent network it predicts no frame of the context, it keeps no state, and its
     weights W tie it to the size of a grid. Frames of the horizon that it reads are its own
-    forecasts, or true ones where it is told so.
+    forecasts, or true ones where ``feed_true`` says so.
 
     Parameters
     ----------
@@ -222,9 +222,7 @@ class STResNetNetwork(nn.Module):
         TypeError
             If ``horizon`` is no integer.
         ValueError
-            If a tensor is not of its shape, the context is too short, ``horizon`` is not positive,
-            or ``future`` is missing beside ``feed_true``, ``feed_back`` beside a number of
-            ``out_channels`` other than ``in_channels``.
+            If the context is of another grid or too short, and as for ``check_call``.
         """
         check_call(
             self,

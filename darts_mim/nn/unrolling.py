@@ -26,7 +26,7 @@ State = TypeVar("State")
 
 
 class StepInputs(NamedTuple):
-    """What a network reads at one step besides the frame.
+    """The inputs of a network at one step besides the frame.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class StepInputs(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a network reads besides the frames: at step t, what belongs to the step from t to t+1.
+    """The inputs of a network besides the frames: at step t, those of the step from t to t+1.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class FedFrame(NamedTuple):
 
 
 class FeedBack(Protocol):
-    """What makes the frame to feed of a prediction of it."""
+    """A function that makes the frame to feed of its prediction."""
 
     def __call__(self, prediction: Tensor, step: int, /) -> FedFrame:
         """Return the frame (B, C, H, W) for a prediction (B, C', H, W).

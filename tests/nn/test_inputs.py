@@ -1,6 +1,5 @@
 """What networks read besides the frames: planes, constants, scalars, what was observed, dropout."""
 
-import re
 from typing import Any
 
 import pytest
@@ -8,25 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from darts_mim.nn import FedFrame, Inputs, MIMNetwork, MIMState, StepInputs, unroll
+from tests.nn.small import make_network, random
 
 B, LENGTH, HORIZON, C, H, W = 2, 3, 4, 2, 5, 7
 STEPS = LENGTH + HORIZON - 1
 PLANES, CONSTANTS, SCALARS = 3, 1, 2
 READS = {"plane_channels": PLANES + CONSTANTS, "scalar_channels": SCALARS}
-
-
-def make_network(in_channels: int = C, widths: tuple[int, ...] = (3, 2, 4), **options: Any) -> Any:
-    """Return a network in float64 whose parameters are all random, biases and gains too."""
-    network = MIMNetwork(in_channels, widths, **{"kernel_size": 3, "patch_size": 2, **options})
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return network.double()
-
-
-def random(*shape: int, seed: int = 2) -> Tensor:
-    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def make_inputs(planes: bool = True, constants: bool = True, scalars: bool = True) -> Inputs:
@@ -51,7 +37,7 @@ def stretched(network: MIMNetwork, patch_size: int, **options: Any) -> MIMNetwor
     spread[:, :: patch_size**2] = scalars
     weights[name] = torch.cat([fields, spread], dim=1)
     channels = fields.shape[1] // patch_size**2 + n_scalars
-    plain = make_network(channels, patch_size=patch_size, out_channels=C, **options)
+    plain = make_network(in_channels=channels, patch_size=patch_size, out_channels=C, **options)
     plain.load_state_dict(weights)
     return plain
 
@@ -133,15 +119,6 @@ def test_a_network_that_reads_what_was_observed_takes_a_plain_frame_for_observed
     )
 
 
-def test_a_grid_of_another_size_takes_inputs_of_its_size() -> None:
-    network = make_network(**READS)
-    inputs = Inputs(
-        random(B, STEPS, PLANES, 9, 4), random(B, CONSTANTS, 9, 4), random(B, STEPS, SCALARS)
-    )
-    frames, _ = network(random(B, LENGTH, C, 9, 4), HORIZON, inputs=inputs)
-    assert frames.shape == (B, STEPS, C, 9, 4)
-
-
 # --- dropout ------------------------------------------------------------------------------------
 
 
@@ -175,13 +152,6 @@ def test_a_rollout_with_dropout_is_that_of_a_thinned_network() -> None:
     thinned.load_state_dict(weights)
     assert any((mask == 0).any() for mask in masks)
     torch.testing.assert_close(frames, thinned(context, HORIZON)[0])
-
-
-def test_outside_of_training_nothing_is_dropped() -> None:
-    network, plain = make_network(dropout=nn.Dropout(0.5)).eval(), make_network()
-    plain.load_state_dict(network.state_dict())
-    context = random(B, LENGTH, C, H, W)
-    torch.testing.assert_close(network(context, HORIZON)[0], plain(context, HORIZON)[0])
 
 
 # --- unrolling ----------------------------------------------------------------------------------
@@ -242,7 +212,9 @@ def test_what_is_fed_in_place_of_an_unknown_value_says_if_it_counts_as_observed(
         future=random(1, 2, 1, 2, 2),
         feed_true=torch.tensor([[True, True, False]]) if feed_true else None,
         observed=torch.cat([observed, observed[:, :2]], dim=1),
-        feed_back=lambda frame: FedFrame(frame, torch.full_like(frame, counts, dtype=torch.bool)),
+        feed_back=lambda frame, _: FedFrame(
+            frame, torch.full_like(frame, counts, dtype=torch.bool)
+        ),
     )
     got = [None if known is None else known.flatten().tolist() for known in step.observed]
     assert got == [[True] * 4, [True, counts, True, True], [True] * 4, [counts] * 4]
@@ -259,6 +231,26 @@ def test_an_unknown_true_frame_is_fed_from_the_prediction() -> None:
         observed=observed,
     )
     assert step.frames[1].flatten().tolist() == [20, 11, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ({}, [3, 4, 5]),  # the frames of the horizon but the last
+        ({"feed_true": torch.ones(1, 5, dtype=torch.bool)}, [1, 2, 3, 4, 5]),
+        ({"observed": torch.ones(1, 3, 1, 2, 2, dtype=torch.bool)}, [1, 2, 3, 4, 5]),
+    ],
+)
+def test_what_makes_a_frame_is_told_which_one(call: dict[str, Any], expected: list[int]) -> None:
+    told: list[int] = []
+
+    def feed_back(prediction: Tensor, step: int) -> FedFrame:
+        told.append(step)
+        return FedFrame(prediction)
+
+    clip = random(1, 7, 1, 2, 2)
+    unroll(Counter(), clip[:, :3], 4, future=clip[:, 3:], feed_back=feed_back, **call)
+    assert told == expected
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -284,15 +276,3 @@ def test_inputs_that_the_network_was_not_built_for_are_refused(
     inputs = None if wrong is None else make_inputs()._replace(**wrong)
     with pytest.raises(ValueError, match=message):
         make_network(**READS)(random(B, LENGTH, C, H, W), HORIZON, inputs=inputs)
-
-
-def test_observed_of_another_shape_is_refused() -> None:
-    observed = torch.ones(B, LENGTH, 1, H, W, dtype=torch.bool)
-    with pytest.raises(ValueError, match=re.escape("`observed` must have the shape (2, 3, 2, 5,")):
-        make_network()(random(B, LENGTH, C, H, W), HORIZON, observed=observed)
-
-
-@pytest.mark.parametrize("name", ["plane_channels", "scalar_channels"])
-def test_a_negative_number_of_inputs_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"`{name}` must be"):
-        make_network(**{name: -1})

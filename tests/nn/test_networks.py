@@ -7,67 +7,39 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from darts_mim.nn import ConvLSTMNetwork, MIMNetwork, PredRNNNetwork, PredRNNPlusPlusNetwork
-from tests import references
+from darts_mim.nn import MIMNetwork
+from tests.nn.small import NETWORKS, far, gradients_of, make_network, random
 
-NETWORKS: dict[str, tuple[Any, Any]] = {
-    "ConvLSTM": (ConvLSTMNetwork, references.ConvLSTM),
-    "PredRNN": (PredRNNNetwork, references.PredRNN),
-    "PredRNN++": (PredRNNPlusPlusNetwork, references.PredRNNPlusPlus),
-    "MIM": (MIMNetwork, references.MIM),
-}
+ROUNDING = 1e-12  # of sums in float64 whose order is left to PyTorch, by the size of the result
+ALL = pytest.mark.parametrize("name", NETWORKS)
+KINDS = pytest.mark.parametrize("name", ["ConvLSTM", "PredRNN", "PredRNN++", "MIM"])
+NORMS = pytest.mark.parametrize("layer_norm", [True, False])
 
 
-def make_network(
-    name: str, in_channels: int = 2, widths: tuple[int, ...] = (3, 2, 4), **options: Any
-) -> Any:
-    """Return a network in float64 whose parameters are all random, biases and gains too."""
-    torch.manual_seed(0)
-    options = {"kernel_size": 3, "patch_size": 2, **options}
-    network = NETWORKS[name][0](in_channels, widths, **options)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return network.double()
+# --- the equations ------------------------------------------------------------------------------
 
 
-def random_frames(*shape: int) -> torch.Tensor:
-    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-
-
-@pytest.mark.parametrize("layer_norm", [True, False])
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("widths", [(3, 2, 4), (3, 3), (4, 2)])
+@NORMS
+@ALL
+@pytest.mark.parametrize("widths", [(3, 2, 4), (3, 3)])
 def test_a_network_equals_its_equations_written_out(
     name: str, layer_norm: bool, widths: tuple[int, ...]
 ) -> None:
     network = make_network(name, widths=widths, layer_norm=layer_norm)
-    context = random_frames(2, 3, 2, 5, 4)
+    context = random(2, 3, 2, 5, 4)
     frames, _ = network(context, horizon=3)
     parameters = {name: p.detach().numpy() for name, p in network.named_parameters()}
-    oracle = NETWORKS[name][1](parameters, widths, patch_size=2)
+    _, oracle_type, units = NETWORKS[name]
+    units = {unit.removesuffix("_unit"): False for unit in units}
+    oracle = oracle_type(parameters, widths, patch_size=2, **units)
     for sequence, predicted in zip(context, frames, strict=True):
         expected = oracle.forecast(sequence.numpy(), horizon=3)
         error = np.abs(predicted.detach().numpy() - expected).max() / np.abs(expected).max()
         assert error <= 1e-10
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_do_not_explode_with_the_number_of_frames(name: str) -> None:
-    norms = []
-    for length in (3, 19):
-        torch.manual_seed(0)
-        network = NETWORKS[name][0](1, (8, 8, 8, 8), kernel_size=3, patch_size=4)
-        clip = (torch.rand(2, length, 1, 32, 32) > 0.9).float()
-        frames, _ = network(clip, horizon=1)
-        torch.nn.functional.mse_loss(frames[:, :-1], clip[:, 1:]).backward()
-        norms.append(sum(p.grad.square().sum() for p in network.parameters()).sqrt())
-    assert norms[1] < 30 * norms[0]
-
-
-@pytest.mark.parametrize("layer_norm", [True, False])
-@pytest.mark.parametrize("name", NETWORKS)
+@NORMS
+@ALL
 def test_gradients_equal_finite_differences(name: str, layer_norm: bool) -> None:
     network = make_network(name, 1, (2, 3), patch_size=1, layer_norm=layer_norm)
     names = [each for each, _ in network.named_parameters()]
@@ -79,86 +51,69 @@ def test_gradients_equal_finite_differences(name: str, layer_norm: bool) -> None
         return frames
 
     inputs = (
-        random_frames(1, 2, 1, 3, 2).requires_grad_(),
+        random(1, 2, 1, 3, 2).requires_grad_(),
         *(p.detach().clone().requires_grad_() for p in network.parameters()),
     )
     assert torch.autograd.gradcheck(forecast, inputs, fast_mode=True)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@ALL
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     network = make_network(name)
-    frames, _ = network(random_frames(1, 3, 2, 5, 4), horizon=2)
+    frames, _ = network(random(1, 3, 2, 5, 4), horizon=2)
     frames.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_recomputation_changes_neither_frames_nor_gradients(name: str) -> None:
-    results = []
-    for recompute in (False, True):
-        network = make_network(name, recompute=recompute)
-        frames, _ = network(random_frames(1, 3, 2, 5, 4), horizon=3)
-        frames.square().sum().backward()
-        results.append([frames, *(p.grad for p in network.parameters())])
-    for one, other in zip(*results, strict=True):
-        assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)  # gradients add up in other order
+@KINDS
+def test_gradients_do_not_explode_with_the_number_of_frames(name: str) -> None:
+    norms = []
+    for length in (3, 19):
+        torch.manual_seed(0)
+        network = NETWORKS[name][0](1, (8, 8, 8, 8), kernel_size=3, patch_size=4)
+        clip = (torch.rand(2, length, 1, 32, 32) > 0.9).float()
+        frames, _ = network(clip, horizon=1)
+        torch.nn.functional.mse_loss(frames[:, :-1], clip[:, 1:]).backward()
+        norms.append(gradients_of(network).norm())
+    assert norms[1] < 30 * norms[0]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_state_that_is_carried_on_continues_the_forecast(name: str) -> None:
-    network = make_network(name)
-    context = random_frames(2, 3, 2, 5, 4)
-    whole, _ = network(context, horizon=5)
-    first, state = network(context, horizon=2)
-    rest, _ = network(first[:, -1:], horizon=3, state=state)
-    assert torch.allclose(whole, torch.cat([first, rest], dim=1), rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"`state.layers\[0\].h` must have .* \(1, 3, 3, 2\)"):
-        network(context[:1], horizon=1, state=state)
+# for the convolutions that have forget gates: how many gates there are, and which forget
+FORGET_GATES = {
+    "ConvLSTM": {f"cells.{level}.from_input": (4, {2}) for level in (0, 1)},
+    "PredRNN": {f"cells.{level}.from_input": (7, {2, 6}) for level in (0, 1)},
+    "PredRNN++": {f"cells.{level}.from_input": (7, {2, 5}) for level in (0, 1)},
+    "MIM": {
+        "bottom.from_input": (7, {2, 6}),
+        "blocks.0.from_input": (6, {5}),
+        "blocks.0.nonstationary.from_difference": (4, {2}),
+        "blocks.0.stationary.from_difference": (4, {2}),
+    },
+}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_nothing_is_remembered_between_calls(name: str) -> None:
-    network = make_network(name)
-    context, other = random_frames(3, 3, 2, 5, 4), torch.rand(5, 2, 2, 6, 3, dtype=torch.float64)
-    first, _ = network(context, horizon=3)
-    network(other, horizon=1)
-    alone, _ = network(context[1:2], horizon=3)
-    assert torch.allclose(first[1:2], alone, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_forget_bias_shifts_the_initial_forget_gates(name: str) -> None:
-    networks = {}
+@NORMS
+@KINDS
+def test_forget_bias_shifts_the_initial_forget_gates_alone(name: str, layer_norm: bool) -> None:
+    networks = []
     for bias in (0.0, 1.5):
         torch.manual_seed(0)
-        networks[bias] = NETWORKS[name][0](1, (2, 3), kernel_size=3, forget_bias=bias)
-    shifts = [
-        (other - one).sum().item()
-        for one, other in zip(networks[0.0].parameters(), networks[1.5].parameters(), strict=True)
-    ]
-    # a shift in each of 2 and 3 channels: of f, and of f' where there is a second memory; MIM's
-    # second layer has f' and the gates of its two units
-    expected = {"ConvLSTM": 2 + 3, "PredRNN": 2 * 5, "PredRNN++": 2 * 5, "MIM": 2 * 2 + 3 * 3}
-    assert sum(shifts) == pytest.approx(1.5 * expected[name], rel=1e-5)
+        options = {"kernel_size": 3, "layer_norm": layer_norm, "forget_bias": bias}
+        networks.append(dict(NETWORKS[name][0](1, (2, 3), **options).named_parameters()))
+    layer = "norm" if layer_norm else "convolution"
+    gates = {f"{part}.{layer}.bias": each for part, each in FORGET_GATES[name].items()}
+    for parameter, before in networks[0].items():
+        shift = networks[1][parameter] - before
+        n_gates, forget = gates.get(parameter, (1, set()))
+        means = [gate.mean().item() for gate in shift.chunk(n_gates)]
+        assert means == pytest.approx([1.5 * (gate in forget) for gate in range(n_gates)])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_dropout_thins_a_network_for_a_whole_sequence(name: str) -> None:
-    network = make_network(name, widths=(8, 8), dropout=torch.nn.Dropout(0.5))
-    context = random_frames(1, 3, 2, 5, 4)
-    torch.manual_seed(0)
-    thinned, state = network(context, horizon=4)
-    assert [mask.shape for mask in state.dropout_masks] == [(1, 8, 1, 1)] * 2
-    assert not torch.allclose(thinned, network.eval()(context, horizon=4)[0])
-    by_hand, prediction = [], None
-    torch.manual_seed(0)
-    network.train()
-    state = None
-    for t in range(6):
-        prediction, state = network.step(context[:, t] if t < 3 else prediction, state)
-        by_hand.append(prediction)
-    assert torch.equal(thinned, torch.stack(by_hand, dim=1))
+def test_equal_widths_need_no_parameters_on_the_memory_path() -> None:
+    names = [name for name, _ in make_network(widths=(3, 3, 3)).named_parameters()]
+    assert not any(name.startswith("memory_paths") for name in names)
+    names = [name for name, _ in make_network(widths=(3, 3, 2)).named_parameters()]
+    assert {name.split(".")[1] for name in names if name.startswith("memory_paths")} == {"0", "2"}
 
 
 # OpenSTL's model zoo, Moving MNIST, 4 x 128 channels, 5x5 kernels, patches of 4, in millions; and
@@ -178,3 +133,199 @@ def test_the_number_of_parameters_is_the_published_one(name: str) -> None:
     millions, unused = PUBLISHED[name]
     number = sum(parameter.numel() for parameter in network.parameters())
     assert number + unused == pytest.approx(millions * 1e6, rel=0.02)
+
+
+# --- any size, any length, no state -------------------------------------------------------------
+
+
+def test_weights_of_one_resolution_run_on_another() -> None:
+    network = MIMNetwork(1, (4, 4), kernel_size=3, patch_size=4)
+    for height, width in ((32, 32), (64, 48)):
+        frames, _ = network(torch.rand(1, 2, 1, height, width), horizon=2)
+        assert frames.shape == (1, 3, 1, height, width)
+
+
+@ALL
+def test_unrolling_equals_stepping_by_hand(name: str) -> None:
+    network = make_network(name)
+    context = random(2, 3, 2, 5, 4)
+    frames, last = network(context, horizon=4)
+    by_hand, state, prediction = [], None, None
+    for t in range(6):
+        prediction, state = network.step(context[:, t] if t < 3 else prediction, state)
+        by_hand.append(prediction)
+    assert far(frames, torch.stack(by_hand, dim=1)) < ROUNDING
+    assert far(last.layers[-1].h, state.layers[-1].h) < ROUNDING
+
+
+@ALL
+def test_a_state_that_is_carried_on_continues_the_forecast(name: str) -> None:
+    network = make_network(name)
+    context = random(2, 3, 2, 5, 4)
+    whole, _ = network(context, horizon=5)
+    first, state = network(context, horizon=2)
+    rest, _ = network(first[:, -1:], horizon=3, state=state)
+    assert far(torch.cat([first, rest], dim=1), whole) < ROUNDING
+    with pytest.raises(ValueError, match=r"`state.layers\[0\].h` must have .* \(1, 3, 3, 2\)"):
+        network(context[:1], horizon=1, state=state)
+
+
+@ALL
+def test_nothing_is_remembered_between_calls(name: str) -> None:
+    network = make_network(name)
+    context, other = random(3, 3, 2, 5, 4), random(5, 2, 2, 6, 3)
+    first, _ = network(context, horizon=3)
+    network(other, horizon=1)
+    again, _ = network(context.flip(0), horizon=3)
+    alone, _ = network(context[1:2], horizon=2)
+    assert far(again.flip(0), first) < ROUNDING
+    assert far(alone, first[1:2, :-1]) < ROUNDING
+
+
+@KINDS
+def test_dropout_thins_a_network_for_a_whole_sequence(name: str) -> None:
+    network = make_network(name, widths=(8, 8), dropout=torch.nn.Dropout(0.5))
+    context = random(1, 3, 2, 5, 4)
+    torch.manual_seed(0)
+    thinned, state = network(context, horizon=4)
+    assert [mask.shape for mask in state.dropout_masks] == [(1, 8, 1, 1)] * 2
+    assert far(thinned, network.eval()(context, horizon=4)[0]) > 1e-3
+    by_hand, prediction = [], None
+    torch.manual_seed(0)
+    network.train()
+    state = None
+    for t in range(6):
+        prediction, state = network.step(context[:, t] if t < 3 else prediction, state)
+        by_hand.append(prediction)
+    assert far(thinned, torch.stack(by_hand, dim=1)) < ROUNDING
+
+
+# --- which frames are fed -----------------------------------------------------------------------
+
+
+def test_feeding_every_true_frame_is_teacher_forcing() -> None:
+    network, clip = make_network(), random(2, 7, 2, 5, 4)
+    everything = torch.ones(2, 5, dtype=torch.bool)
+    forced, _ = network(clip[:, :3], 4, future=clip[:, 3:], feed_true=everything)
+    assert far(forced, network(clip[:, :6], 1)[0]) < ROUNDING
+
+
+def test_feeding_no_true_frame_of_the_horizon_is_free_running() -> None:
+    network, clip = make_network(), random(2, 7, 2, 5, 4)
+    context_only = torch.tensor([[True, True, False, False, False]]).expand(2, -1)
+    fed, _ = network(clip[:, :3], 4, future=clip[:, 3:], feed_true=context_only)
+    assert far(fed, network(clip[:, :3], 4)[0]) < ROUNDING
+
+
+def test_each_sequence_is_fed_its_own_choice_of_frames() -> None:
+    network, clip = make_network(), random(2, 7, 2, 5, 4)
+    choice = torch.tensor([[True, False, True, False, True], [False, True, False, True, False]])
+    together, _ = network(clip[:, :3], 4, future=clip[:, 3:], feed_true=choice)
+    for b in range(2):
+        one = slice(b, b + 1)
+        alone, _ = network(clip[one, :3], 4, future=clip[one, 3:], feed_true=choice[one])
+        assert far(together[one], alone) < ROUNDING
+    assert far(together, network(clip[:, :3], 4)[0]) > 1e-3
+
+
+# --- precision ----------------------------------------------------------------------------------
+
+
+def test_autocast_leaves_frames_in_full_precision_and_near_it() -> None:
+    torch.manual_seed(0)
+    network = MIMNetwork(1, (8, 8), kernel_size=3, patch_size=4)
+    context = torch.rand(2, 4, 1, 16, 12)
+    full, _ = network(context, horizon=3)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, state = network(context, horizon=3)
+    assert mixed.dtype == torch.float32
+    assert state.layers[1].c.dtype == torch.float32
+    assert 0 < far(mixed, full) < 0.05
+
+
+@pytest.mark.slow
+def test_the_papers_setting_takes_a_full_training_step() -> None:
+    network = MIMNetwork(1, (64, 64, 64, 64), kernel_size=5, patch_size=4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    clip = torch.rand(2, 20, 1, 64, 64)  # 2 sequences of the batch of 8
+    before = network.head.weight.detach().clone()
+    frames, _ = network(clip[:, :10], horizon=10)
+    torch.nn.functional.mse_loss(frames, clip[:, 1:]).backward()
+    optimizer.step()
+    assert frames.shape == (2, 19, 1, 64, 64)
+    assert gradients_of(network).isfinite().all()
+    assert not torch.equal(before, network.head.weight)
+
+
+@pytest.mark.gpu
+def test_the_gpu_agrees_with_the_cpu() -> None:
+    network, context = make_network(), random(2, 3, 2, 10, 8)
+    on_cpu, _ = network(context, horizon=3)
+    on_gpu, _ = network.cuda()(context.cuda(), horizon=3)
+    assert far(on_gpu.cpu(), on_cpu) < 1e-9
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"in_channels": 0}, ValueError, "`in_channels` must be at least 1, got 0"),
+        ({"hidden_channels": (8,)}, ValueError, r"`hidden_channels` .* at least two .*\(8,\)"),
+        ({"hidden_channels": (8, 0)}, ValueError, "`hidden_channels` must be at least 1, got 0"),
+        ({"hidden_channels": 64}, TypeError, "`hidden_channels` must give the channels"),
+        ({"kernel_size": 4}, ValueError, "`kernel_size` must be odd.*got 4; use 3 or 5"),
+        ({"kernel_size": -1}, ValueError, "`kernel_size` must be at least 1, got -1"),
+        ({"kernel_size": "3"}, TypeError, "`kernel_size` must be an integer .*, got '3'"),
+        ({"patch_size": 0}, ValueError, "`patch_size` must be at least 1, got 0"),
+        ({"layer_norm": "no"}, TypeError, "`layer_norm` must be True or False, got 'no'"),
+        ({"recompute": "steps"}, TypeError, "`recompute` must be True or False, got 'steps'"),
+        ({"fast_path": 2}, TypeError, "`fast_path` must be True or False, got 2"),
+        ({"forget_bias": float("inf")}, ValueError, "`forget_bias` must be finite"),
+        ({"forget_bias": "one"}, TypeError, "`forget_bias` must be a number, got 'one'"),
+        ({"plane_channels": -1}, ValueError, "`plane_channels` must be at least 0, got -1"),
+        ({"scalar_channels": -1}, ValueError, "`scalar_channels` must be at least 0, got -1"),
+        (
+            {"nonstationary_unit": False, "stationary_unit": False},
+            ValueError,
+            "cannot both be False: the paper's ablations",
+        ),
+    ],
+)
+def test_options_out_of_their_range_are_refused(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        MIMNetwork(**{"in_channels": 1, "hidden_channels": (2, 2), **options})
+
+
+CLIP = random(2, 7, 2, 5, 4)
+EVERYTHING = torch.ones(2, 5, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"context": CLIP[:, 0]}, r"`context` must have the shape \(B, T, 2, H, W\)"),
+        ({"context": CLIP[:, :3, :1]}, r"`context` must have the shape \(B, T, 2, H, W\)"),
+        ({"context": CLIP[:, :0]}, r"`context` must have the shape \(B, T, 2, H, W\)"),
+        ({"context": CLIP[..., :1]}, r"`patch_size=2` is larger than the 5x1 grid"),
+        ({"horizon": 0}, "`horizon` must be at least 1, got 0"),
+        ({"future": CLIP[:, 4:]}, r"`future` must have the shape \(2, 4, 2, 5, 4\)"),
+        (
+            {"future": CLIP[:, 3:], "feed_true": EVERYTHING[:1]},
+            r"`feed_true` must have the shape \(2, 5\)",
+        ),
+        ({"feed_true": EVERYTHING}, "`feed_true` needs the true frames of the horizon"),
+        ({"observed": CLIP[:, :3, :1] > 0}, r"`observed` must have the shape \(2, 3, 2, 5, 4\)"),
+    ],
+)
+def test_calls_that_do_not_fit_are_refused(call: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_network()(**{"context": CLIP[:, :3], "horizon": 4, **call})
+
+
+def test_a_prediction_of_other_channels_needs_to_be_made_a_frame() -> None:
+    with pytest.raises(ValueError, match="`feed_back` is needed to make a frame of 2 channels"):
+        make_network(out_channels=4)(CLIP, 1)

@@ -1,7 +1,8 @@
 """Compile the kernels in C: once for a machine, in a few seconds.
 
 The library is kept in a folder of the user's cache and found again by what it was made from: the
-source, the compiler, its options and the processor.
+source, the compiler, its options and the processor. Of several processes one builds, and the others
+wait for it. A build that fails is not tried again for an hour, by any process.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
-__all__ = ["CHANNELS", "ROWS", "TILES", "CannotBuildError", "cache_folder", "kernel_library"]
+from darts_mim.nn.fused.library_cache import find_library, keep_library, locked, trusted_folder
+
+__all__ = ["CHANNELS", "ROWS", "TILES", "CannotBuildError", "kernel_library"]
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "winograd.c"))
 ROWS = 32
 """Rows of channels that the elementwise kernels take at a time."""
 TILES, CHANNELS = 64, 64
 """Tiles of a grid, and channels of each, that a convolution takes at a time."""
+MOST_SECONDS_OF_A_BUILD, MOST_SECONDS_OF_WAITING, SECONDS_TO_A_RETRY = 300, 120, 3600
 
 _OPTIONS = (
     *("-std=c11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"),
@@ -37,20 +41,6 @@ _OPTIONS = (
 
 class CannotBuildError(Exception):
     """The kernels cannot be compiled here; its text says why."""
-
-
-def cache_folder() -> Path:
-    """Return the folder that compiled kernels are kept in.
-
-    Returns
-    -------
-    pathlib.Path
-        What the environment variable ``DARTS_MIM_CACHE`` says, else ``darts_mim`` in the user's
-        folder for caches.
-    """
-    if given := os.environ.get("DARTS_MIM_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "darts_mim"
 
 
 @cache
@@ -76,8 +66,8 @@ def kernel_library() -> ctypes.CDLL:
                 f"there is no C compiler {command[0]!r}; install one, or name it in the "
                 "environment variable CC"
             )
-        return _load(command, _own_folder() / f"kernels-{_fingerprint(command)}.so")
-    # no place to keep them, no home, quotes that do not match, a compiler that hangs
+        return ctypes.CDLL(str(_library(command, trusted_folder())))
+    # no place to keep them, no home, quotes that do not match, a compiler that hangs, a lock
     except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
         raise CannotBuildError(
             f"the kernels cannot be built, kept or loaded ({error}); the environment variable "
@@ -85,25 +75,34 @@ def kernel_library() -> ctypes.CDLL:
         ) from error
 
 
-def _own_folder() -> Path:
-    """Return the folder of the cache, which nobody else may put code into."""
-    folder = cache_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(f"others may write to {folder}")
-    return folder
+def _library(command: list[str], folder: Path) -> Path:
+    """Return the path of the library, which is made where there is none."""
+    name = f"kernels-{_fingerprint(command)}"
+    path = find_library(folder, name)
+    if path is None:
+        with locked(folder, MOST_SECONDS_OF_WAITING):
+            path = find_library(folder, name)  # another process may have made it meanwhile
+            if path is None:
+                path = _build(command, folder, name)
+    return path
 
 
-def _load(command: list[str], path: Path) -> ctypes.CDLL:
-    """Load the library, and make it where there is none, or a damaged one."""
-    if path.exists():
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError:
-            path.unlink()
-    _compile(command, path)
-    return ctypes.CDLL(str(path))
+def _build(command: list[str], folder: Path, name: str) -> Path:
+    """Make the library, unless that has failed within the last hour."""
+    note, made = folder / f"{name}.failed", folder / f"{name}.unfinished"
+    if note.exists() and time.time() - note.stat().st_mtime < SECONDS_TO_A_RETRY:
+        raise CannotBuildError(f"{note.read_text()} (delete {note} to try again at once)")
+    try:
+        run = _run([*command, *_OPTIONS, *map(str, SOURCES), "-o", str(made), "-lm"])
+        lines = [*run.stderr.strip().splitlines(), f"exit status {run.returncode}"]
+        reason = lines[0] if run.returncode else None
+    except subprocess.TimeoutExpired:
+        reason = f"it took more than {MOST_SECONDS_OF_A_BUILD} seconds"
+    if reason is None:
+        return keep_library(made, folder, name)
+    made.unlink(missing_ok=True)
+    note.write_text(f"the C compiler {command[0]!r} failed: {reason}")
+    raise CannotBuildError(note.read_text())
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -113,7 +112,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=120,
+        timeout=MOST_SECONDS_OF_A_BUILD,
         check=False,
     )
 
@@ -131,14 +130,3 @@ def _fingerprint(command: list[str]) -> str:
         "\n".join([platform.machine(), *processor[:2]]).encode(),
     ]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def _compile(command: list[str], path: Path) -> None:
-    """Write the library, whole or not at all: processes may build it at once."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        run = _run([*command, *_OPTIONS, *map(str, SOURCES), "-o", str(made), "-lm"])
-        if run.returncode:
-            reason = (run.stderr.strip().splitlines() or [f"exit status {run.returncode}"])[0]
-            raise CannotBuildError(f"the C compiler {command[0]!r} failed: {reason}")
-        made.replace(path)

@@ -1,4 +1,4 @@
-"""What the steps of one unrolling on the fast path share, in place of the gate convolutions.
+"""The gate convolutions of one unrolling on the fast path.
 
 Legend: B batch, C channels of a state, H height, W width, G gates.
 """

@@ -6,9 +6,9 @@
    multiplied there, and the product is read off. What is left between the evaluations is a matrix
    product over the channels for each of SQUARE pairs of points, so SQUARE products do for side *
    side * kernel * kernel. The points are 0, +-2/3, +-3/2 and infinity: of all sets of small ratios
-   with both signs this one rounds least (benchmarks/convolution_points.py), up to four times what
-   the definition does. Sums are of float32 in every type. An error is relative to the largest value
-   of a tile: an infinite one makes all of its tile NaN.
+   with both signs this one rounds least, up to four times what the definition does. Sums are of
+   float32 in every type. An error is relative to the largest value of a tile: an infinite one makes
+   all of its tile NaN.
 
    Tensors are dense with the channels innermost, and all numbers of channels multiples of 32.
    Weights are evaluated beforehand, to panels: [out / PANEL][SQUARE][in][PANEL]. TILES tiles are

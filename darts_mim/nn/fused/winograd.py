@@ -1,7 +1,7 @@
 """Convolutions of the fast path on a CPU by fewer products: Winograd's minimal filtering, in C.
 
 A kernel of 5 by 5 takes 36 products for four outputs and not 100, one of 3 by 3 takes 36 for 16 and
-not 144. What is computed is told in ``winograd.c``. Legend: B batch, I and O input and output
+not 144. ``winograd.c`` explains the method. Legend: B batch, I and O input and output
 channels, H height, W width, k side of the kernel, P channels of a panel.
 
 References

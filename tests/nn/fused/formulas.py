@@ -1,7 +1,7 @@
 """The elementwise work of a step as formulas in PyTorch: what the kernels in C are held to.
 
-They take any floating-point type. Legend: B batch, C channels of a state, H height, W width, G gates,
-K sources (summands of a pre-activation).
+They take any floating-point type. Legend: B batch, C channels of a state, H height, W width, G
+gates, K sources (summands of a pre-activation).
 """
 
 from collections.abc import Sequence
