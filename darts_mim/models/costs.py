@@ -1,4 +1,4 @@
-"""What a training step costs: a step on a small part of the grid is run, and scaled up.
+"""Costs of a training step, measured on a small part of the grid and scaled up.
 
 Operations and activations are in proportion to the sequences of a batch, to the cells of the grid
 and, in a recurrent network, to the frames. On the fast path activations take about a fifth less.
@@ -36,7 +36,7 @@ _LENGTHS = "input_chunk_length", "_output_chunk_length"
 
 
 class Workload(NamedTuple):
-    """A model and what it is to be trained on.
+    """A model and its training data.
 
     Attributes
     ----------
@@ -95,7 +95,8 @@ class Workload(NamedTuple):
 
     def part(self, patches: int) -> tuple[GridForecastingModule, float]:
         """Return a module for a part of the grid and few frames, and its share of the cells."""
-        patch = int(self.model.model_params.get("patch_size") or 1)
+        patch = self.model.model_params.get("patch_size")
+        patch = patch if isinstance(patch, int) else 1  # others may mean something else by it
         rows, columns = (-(-side // patch) for side in self.grid.shape[1:])
         height, width = (patch * min(each, patches) for each in (rows, columns))
         mask = None if self.grid.mask is None else np.ones((height, width), dtype=bool)
@@ -115,7 +116,7 @@ class StepCosts(NamedTuple):
     weights, gradients, optimizer
         Bytes of the weights, of their gradients and of the optimizer's state.
     activations
-        Bytes of what the forward pass keeps for the backward pass.
+        Bytes of the tensors that the forward pass keeps for the backward pass.
     flops
         Floating-point operations of the forward and the backward pass.
     frame_flops
@@ -141,71 +142,53 @@ def workload_of(
     past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
     future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
 ) -> Workload:
-    """Return a model with what it is to be trained on.
+    """Return a model with its training data.
 
     Parameters
     ----------
     model
         The model.
     series
-        Series or grid to train on, ``None`` for what the model was fitted on.
+        Series or grid to train on, ``None`` for those of the last ``fit``.
     past_covariates, future_covariates
         As for ``fit``.
 
     Raises
     ------
-    TypeError
-        If ``series`` is neither a series, nor several, nor a grid.
     ValueError
         If ``series`` is missing before ``fit``, cannot be trained on, or is a grid beside
         covariates.
     """
-    grid, layouts, n_samples = model.grid, model._covariate_layouts, None
+    grid, layouts, sample = model.grid, model._covariate_layouts, model.train_sample
+    n_samples = None
     if isinstance(series, Grid):
         if past_covariates is not None or future_covariates is not None:
             raise ValueError("covariates need the series they belong to: give `series`, not a grid")
-        return _workload(model, series, {}, None, None)
-    if series is None:
-        if model.train_sample is None:
-            raise ValueError(
-                "`series` must be given before `fit`: the series that the model will be trained "
-                "on, or their grid"
-            )
-        return _workload(model, grid, layouts, model.train_sample, n_samples)
-    several = series if isinstance(series, list | tuple) else [series]
-    if not several or not all(isinstance(each, TimeSeries) for each in several):
-        raise TypeError(
-            f"`series` must be a TimeSeries, several, or a Grid, got {series!r:.60}; give for "
-            "example Grid(channels=1, height=64, width=64)"
+        grid, layouts, sample = series, {}, None
+    elif series is not None:
+        # Darts notes on a model that it was given covariates: let it be another model
+        _, params = MixedCovariatesTorchModel._setup_for_fit_from_dataset(
+            model.twin(), series, past_covariates, future_covariates
         )
-    # Darts stores on a model what it will use: store it on another one
-    _, params = MixedCovariatesTorchModel._setup_for_fit_from_dataset(
-        model.twin(), series, past_covariates, future_covariates
-    )
-    dataset = params["train_dataset"]
-    grid, [layouts] = model._settle([dataset])
-    return _workload(model, grid, layouts, dataset[0], len(dataset))
-
-
-def _workload(
-    model: Any,
-    grid: Grid | None,
-    layouts: dict[str, CovariateLayout],
-    sample: TorchTrainingSample | None,
-    n_samples: int | None,
-) -> Workload:
-    inputs, precision = InputLayout(), model.trainer_params.get("precision")
+        dataset = params["train_dataset"]
+        grid, [layouts] = model._settle([dataset])
+        sample, n_samples = dataset[0], len(dataset)
+    elif sample is None:
+        raise ValueError(
+            "`series` must be given before `fit`: the series that the model will be trained on, or "
+            "their grid"
+        )
     target: Any = np.zeros((1, 1), np.float32) if sample is None else sample.past_target
     grid = grid or Grid(channels=target.shape[1], height=1, width=1)
-    if sample is not None:
-        inputs = lay_out_inputs(sample, layouts, grid)
+    inputs = InputLayout() if sample is None else lay_out_inputs(sample, layouts, grid)
     # without a precision, Darts chooses that of the series
     chosen = {8: "64-true", 4: "32-true", 2: "bf16-true"}[target.dtype.itemsize]
-    return Workload(model, grid, layouts, inputs, str(precision or chosen), n_samples)
+    precision = str(model.trainer_params.get("precision") or chosen)
+    return Workload(model, grid, layouts, inputs, precision, n_samples)
 
 
 def step_costs(workload: Workload, batch_size: int) -> StepCosts:
-    """Return what a training step costs.
+    """Return the costs of a training step.
 
     Parameters
     ----------
@@ -318,21 +301,21 @@ def _sizes(
     inputs: InputLayout, grid: Grid, length: int, horizon: int
 ) -> dict[str, tuple[int, int]]:
     """Return frames and components of the tensors of a training sample."""
+    n_cells = grid.height * grid.width
+    past, future = (
+        None if layout is None else layout.channels * n_cells + layout.n_scalars
+        for layout in (inputs.past, inputs.future)
+    )
+    rows, columns = inputs.static or (1, None)
     sizes = {
         "past_target": (length, grid.n_components),
         "future_target": (horizon, grid.n_components),
+        "past_covariates": (length, past),
+        "historic_future_covariates": (length, future),
+        "future_covariates": (horizon, future),
+        "static_covariates": (1 if rows == 1 else grid.n_components, columns),
     }
-    n_cells = grid.height * grid.width
-    if inputs.past is not None:
-        sizes["past_covariates"] = length, inputs.past.channels * n_cells + inputs.past.n_scalars
-    if inputs.future is not None:
-        n_future = inputs.future.channels * n_cells + inputs.future.n_scalars
-        sizes["historic_future_covariates"] = length, n_future
-        sizes["future_covariates"] = horizon, n_future
-    if inputs.static is not None:
-        rows, columns = inputs.static
-        sizes["static_covariates"] = (1 if rows == 1 else grid.n_components), columns
-    return sizes
+    return {name: (n, each) for name, (n, each) in sizes.items() if each is not None}
 
 
 def _copies_of(module: GridForecastingModule) -> int:

@@ -64,7 +64,7 @@ class CovariateLayout(NamedTuple):
 
 
 class InputLayout(NamedTuple):
-    """What a network reads beside the frames.
+    """Covariates that a network reads besides the frames.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def lay_out(kind: str, covariates: Sequence[TimeSeries], grid: Grid | None) -> C
     Parameters
     ----------
     kind
-        What the covariates are, for the errors: ``"past_covariates"`` or ``"future_covariates"``.
+        Name of the argument, for errors: ``"past_covariates"`` or ``"future_covariates"``.
     covariates
         The covariates of each series, at least one.
     grid
@@ -153,7 +153,7 @@ def _lay_out(kind: str, covariates: TimeSeries, grid: Grid | None) -> CovariateL
 def lay_out_inputs(
     sample: TorchTrainingSample, layouts: dict[str, CovariateLayout], grid: Grid
 ) -> InputLayout:
-    """Return what a network reads beside the frames, given a sample of the training data.
+    """Return the covariates that a network reads, given a sample of the training data.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def warn_of_spread(layout: InputLayout, grid: Grid) -> None:
     Parameters
     ----------
     layout
-        What a network reads beside the frames.
+        Covariates that the network reads.
     grid
         Grid of the target.
     """
@@ -200,7 +200,7 @@ def warn_of_spread(layout: InputLayout, grid: Grid) -> None:
             logger.warning(
                 "`%s` have %s, each of which is spread over the whole grid. If these are fields, "
                 "too, make one series of all fields with `frames_to_series`, a channel for each, "
-                "and stack the rest behind it, as in `fields.stack(calendar)`.",
+                "and stack the rest after it, as in `fields.stack(calendar)`.",
                 name,
                 found,
             )
@@ -228,7 +228,7 @@ def collect_inputs(
     Parameters
     ----------
     layout
-        What there is.
+        Covariates that the network reads.
     grid
         Grid of the target.
     x_in

@@ -39,7 +39,7 @@ class _EpochOrder(DistributedSampler[int]):
         self.stands_in = self.n_own < self.num_samples and self.n_own % batch_size == 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Do nothing: Lightning calls this behind the first iterator, which the loader sets up."""
+        """Do nothing: Lightning calls this after the first iterator, which the loader sets up."""
 
     def __iter__(self) -> Iterator[int]:
         n_samples = len(self.dataset)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ class ResumableDataLoader(DataLoader[Any]):
     dataset
         Data set with a length.
     key
-        What the order depends on besides the epoch, such as the seed of the run; the same in all
+        Key of the order besides the epoch, such as the seed of the run; the same in all
         processes.
     current_epoch
         Returns the number of the epoch that the next iterator is for. Lightning gives a loader
@@ -115,7 +115,7 @@ class ResumableDataLoader(DataLoader[Any]):
         return self._count(super().__iter__())
 
     def _next_epoch(self) -> int:
-        """Return the epoch behind the one that was served, at first the one the trainer names.
+        """Return the epoch after the one that was served, at first the one the trainer names.
 
         Resumed at the end of an epoch, a trainer with ``max_steps`` asks for an iterator, takes
         nothing of it, and counts that as an epoch.
@@ -137,7 +137,7 @@ class ResumableDataLoader(DataLoader[Any]):
         return {"epoch": self._order.epoch, "served": self._served}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue behind the last batch of a ``state_dict``, in the next epoch if it ended."""
+        """Continue after the last batch of a ``state_dict``, in the next epoch if it ended."""
         epoch, served = state["epoch"], state["served"]
         limit = self._limit_batches
         epoch_length = limit if isinstance(limit, int) else int(len(self) * limit)
@@ -157,7 +157,7 @@ class ResumableDataModule(TorchDataModule):
     data_module
         The data module that Darts set up.
     key
-        What the training order depends on besides the epoch.
+        Key of the training order besides the epoch.
     """
 
     def __init__(self, data_module: TorchDataModule, *, key: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What grid models add to Darts' likelihoods: a frame to feed back, units, and checks.
+"""Additions to Darts' likelihoods: a frame to feed back, units, and checks.
 
 Legend: B batch, T time, N components, P likelihood parameters.
 """
@@ -42,7 +42,7 @@ __all__ = [
     "unchecked_distributions",
 ]
 
-# a location and a scale, which is the softplus of what the network says
+# a location and a scale, which is the softplus of the network's output
 _LOCATION_SCALE = (CauchyLikelihood, GaussianLikelihood, GumbelLikelihood, LaplaceLikelihood)
 # at first a mean in the units of the series
 _COUNTS = (NegativeBinomialLikelihood, PoissonLikelihood)
@@ -75,7 +75,7 @@ def point_forecast(likelihood: TorchLikelihood, output: Tensor) -> Tensor:
     likelihood
         One of Darts' likelihoods.
     output
-        What the network says of the parameters, of shape (B, T, N, P).
+        The network's output for the parameters, of shape (B, T, N, P).
 
     Returns
     -------
@@ -97,7 +97,7 @@ def point_forecast(likelihood: TorchLikelihood, output: Tensor) -> Tensor:
 
 
 def denormalise(likelihood: TorchLikelihood | None, output: Tensor, rin: RINorm) -> Tensor:
-    """Bring what a network says of normalised frames to the units of the series.
+    """Bring a network's output for normalised frames to the units of the series.
 
     Darts' own models bring all parameters back like values, so that the scale of a Gaussian
     follows the level of the series. Here a location or a mean is brought back like a value, a
@@ -108,14 +108,14 @@ def denormalise(likelihood: TorchLikelihood | None, output: Tensor, rin: RINorm)
     likelihood
         One of Darts' likelihoods that ``check_normalisation`` accepts; ``None`` for values.
     output
-        What the network says of the parameters, of shape (B, T, N, P).
+        The network's output for the parameters, of shape (B, T, N, P).
     rin
         The normalisation that was applied to the frames.
 
     Returns
     -------
     Tensor
-        What the network would have said without normalisation, of shape (B, T, N, P).
+        The output without normalisation, of shape (B, T, N, P).
     """
     if likelihood is None or isinstance(likelihood, QuantileRegression):
         values: Tensor = rin.inverse(output)
@@ -146,7 +146,7 @@ def unchecked_distributions() -> Iterator[None]:
 def check_normalisation(
     likelihood: TorchLikelihood | None, normalisation: bool | dict[str, Any]
 ) -> None:
-    """Refuse reversible instance normalisation beside parameters that it cannot bring back.
+    """Refuse reversible instance normalisation of parameters that it cannot bring back.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def check_support(series: TimeSeries, likelihood: TorchLikelihood, grid: Grid) -
         missing = np.flatnonzero(np.isnan(frame))
         if len(missing) and not may_miss:
             raise ValueError(
-                f"`series` must have no missing values beside a {type(likelihood).__name__} that "
+                f"`series` must have no missing values with a {type(likelihood).__name__} that "
                 "is of all components together or has priors for single ones, got NaN in "
                 f"component {names[missing[0]]!r} at {date}; fill the gaps first, for example "
                 "with `darts.utils.missing_values.fill_missing_values`"

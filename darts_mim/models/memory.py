@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from darts.logging import get_logger
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.utilities.memory import is_oom_error
 
 from darts_mim.models.costs import StepCosts, Workload, step_costs, workload_of
@@ -63,7 +64,7 @@ def changes_for(
     Parameters
     ----------
     workload, costs, batch_size
-        The model and its data, and what a step of it costs.
+        The model and its data, and the costs of a step.
     memory
         Bytes that the step may take.
     """
@@ -91,12 +92,12 @@ def changes_for(
 def enough_memory(
     model: Any, module: GridForecastingModule, trainer: pl.Trainer, data: ResumableDataModule
 ) -> Iterator[None]:
-    """Refuse training that cannot fit in memory, and say what would help if it did not.
+    """Refuse training that cannot fit in memory, and add advice to errors if it did not.
 
     Parameters
     ----------
     model, module, trainer, data
-        What is trained, and on what.
+        The model, its module, the trainer and the training data.
 
     Raises
     ------
@@ -104,11 +105,14 @@ def enough_memory(
         If a step needs more memory than the device has.
     """
     device = trainer.strategy.root_device
-    batch_size = data.dataloader_kwargs.get("batch_size") or data.batch_size
-    if data.train_dataset is not None:
-        batch_size = min(batch_size, len(data.train_dataset))
+    n_samples = math.ceil(len(cast(Any, data.train_dataset)) / trainer.world_size)
+    batch_size = min(data.batch_size, n_samples)  # few samples do not fill a batch
     memory = device_memory(device)
-    if memory is not None and _rough_bound(module, batch_size) > memory:
+    if memory is not None and device.type == "cpu":
+        memory //= trainer.num_devices  # processes share it
+    # other strategies divide weights or activations between devices
+    is_whole = type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
+    if is_whole and memory is not None and _rough_bound(module, batch_size) > memory:
         workload, costs = _costs(model, trainer, batch_size)
         if costs is not None and costs.total > memory:
             raise MemoryError(
@@ -158,6 +162,6 @@ def _rough_bound(module: GridForecastingModule, batch_size: int) -> int:
         module.input_chunk_length + module.output_chunk_shift + int(module.output_chunk_length or 1)
     )
     channels = sum(each.shape[0] for each in module.network.parameters() if each.ndim)
-    channels += 20 * sum(each for each in module.network_sizes.values()) * patch**2
+    channels += 20 * sum(module.network_sizes.values()) * patch**2
     n_weights = sum(each.numel() for each in module.parameters())
     return 8 * (4 * batch_size * steps * cells * channels + 8 * n_weights)

@@ -84,7 +84,7 @@ def _statistics(values: Tensor, known: Tensor, channels: int) -> tuple[Tensor, T
     mean, variance, count = (
         torch.where(has_own, own, common) for own, common in zip(of_each, of_channel, strict=True)
     )
-    # in a channel of which nothing is known, what is predicted stays as it is
+    # predictions of a channel without known values stay as they are
     return mean, variance.masked_fill(count == 0, 1.0)
 
 

@@ -67,12 +67,12 @@ class GridForecastingModule(RolloutModule, ABC):
 
     @property
     def random_key(self) -> tuple[int, ...]:
-        """What training's random choices depend on: the seed, and the number of the fit."""
+        """Key of training's random choices: the seed, and the number of the fit."""
         return self.seed, self.n_fits
 
     @property
     def sampling(self) -> ScheduledSampling | HalfTeacherForced | None:
-        """What draws the frames that training feeds, ``None`` for the context's true ones."""
+        """Sampler of the frames that training feeds, ``None`` for the true ones of the context."""
         if self.scheduled_sampling is None and self.likelihood is not None:
             return HalfTeacherForced()
         return self.scheduled_sampling
@@ -87,11 +87,11 @@ class GridForecastingModule(RolloutModule, ABC):
     ) -> PLModuleOutput:
         """Predict frames, or with a likelihood the parameters of their distributions.
 
-        Over the horizon the network is fed the centre of what it predicts, so that parameters
+        Over the horizon the network is fed the centre of its prediction, so that parameters
         describe each frame given the context alone.
 
-        Unlike in Darts' own models no ``io_processor`` wraps this method: reversible instance
-        normalisation has to leave missing values out, and to be applied to what is fed back.
+        No ``io_processor`` wraps this method, unlike in Darts' own models: reversible instance
+        normalisation must leave missing values out and apply to frames that are fed back.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class GridForecastingModule(RolloutModule, ABC):
         output
             The predictions.
         target
-            What they should be, of shape (B, n_context + H, N).
+            The true values, of shape (B, n_context + H, N).
         """
         output = self(batch.to_module_input(stage=ModuleStage.TRAIN), feed_true=feed_true)
         weight = batch.sample_weight
@@ -334,7 +334,7 @@ class GridForecastingModule(RolloutModule, ABC):
         predict_likelihood_parameters: bool,
         mc_dropout: bool,
     ) -> None:
-        """Store what ``predict`` was asked for, as Darts does; ``roll_size`` has no effect."""
+        """Store the arguments of ``predict``, as Darts does; ``roll_size`` has no effect."""
         if roll_size != self.output_chunk_length:
             logger.warning(
                 "`roll_size=%d` has no effect: the model feeds back every frame that it predicts, "
@@ -348,12 +348,12 @@ class GridForecastingModule(RolloutModule, ABC):
     # --- checkpoints ----------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save what a resumed run needs besides what Darts and Lightning save."""
+        """Save the number of fits, which a resumed run needs."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["n_fits"] = self.n_fits
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what ``on_save_checkpoint`` saved."""
+        """Restore the number of fits and the loss functions."""
         super().on_load_checkpoint(checkpoint)
         self.n_fits = checkpoint["n_fits"]
         # Darts restores `criterion` alone: a model that was loaded would train with another loss

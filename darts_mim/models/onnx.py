@@ -88,7 +88,7 @@ def export_onnx(
 
 
 def _to_proto(graph: _Graph, onnx: Any, **kwargs: Any) -> Any:
-    """Return a graph as ONNX, with what Darts has to know of it."""
+    """Return a graph as ONNX, with the metadata that Darts reads."""
     spec = graph.spec
     # of a forecast's graph it takes minutes; ONNX Runtime does the same when it loads a file
     options = {"optimize": graph.is_stepwise, "verbose": False, **kwargs}
@@ -125,7 +125,7 @@ def _import_onnx() -> Any:
 def _make_graph(
     module: GridForecastingModule, sample: TorchTrainingSample, horizon: int | None
 ) -> _Graph:
-    """Choose a graph, and say what it is good for where it is not good for all."""
+    """Choose a graph, and warn of its limits."""
     chunk, shift = cast(int, module.output_chunk_length), module.output_chunk_shift
     layout = module.input_layout
     needs_all_frames = {
@@ -160,7 +160,7 @@ def _make_graph(
 
 
 class _Graph(nn.Module, ABC):
-    """What is exported: Darts' features and a state in, a prediction and the next state out.
+    """An exported graph: Darts' features and a state in, a prediction and the next state out.
 
     They have the type of the series. In between all is float32: ONNX Runtime has no convolution in
     float64.
@@ -203,7 +203,7 @@ class _Graph(nn.Module, ABC):
         """Return a prediction (1, H, N, P), and the next state."""
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Do what ``predict`` does with what Darts feeds: features, then state."""
+        """Call ``predict`` with Darts' tensors: features, then state."""
         floats, n = [tensor.float() for tensor in tensors], len(self.features)
         features = dict(zip(self.features, floats[:n], strict=True))
         x_in = PLModuleInput(**features, stage=ModuleStage.PREDICT)
@@ -217,7 +217,7 @@ class _Graph(nn.Module, ABC):
 
     @property
     def spec(self) -> OnnxModelSpec:
-        """Return what Darts has to know of the graph."""
+        """Return the metadata that Darts reads."""
         module, names = self.module, list(self.features)
         states_in = [f"state_in_{i}" for i in range(len(self.state_shapes))]
         states_out = [f"state_out_{i}" for i in range(len(self.state_shapes))]
@@ -242,7 +242,7 @@ class _Graph(nn.Module, ABC):
 class _ForecastGraph(_Graph):
     """A whole forecast, or the parameters of its distributions as ``predict`` gives them.
 
-    The state tells whether there was a call before: what Darts asks for then is NaN.
+    The state is 1 after the first call. Later calls, for frames beyond the horizon, give NaN.
     """
 
     is_stepwise = False

@@ -1,4 +1,4 @@
-"""What lies between Darts' batches and a network: grid, covariates, missing values, likelihood.
+"""The way from Darts' batches to a network: grid, covariates, missing values, likelihood.
 
 Legend: B batch, T time, L ``input_chunk_length``, S ``output_chunk_shift``, C channels, H height
 and W width of the grid, N = C*H*W components, P likelihood parameters (1 without one).
@@ -29,14 +29,14 @@ class RolloutModule(PLForecastingModule, ABC):
     """Lightning module that rolls a network out over Darts' batches.
 
     A subclass sets ``network``, called like ``darts_mim.nn.MIMNetwork.forward`` and built with
-    ``network_sizes``, and says whether it ``predicts_context``.
+    ``network_sizes``, and sets ``predicts_context``.
 
     Parameters
     ----------
     grid
         Grid of the target.
     input_layout
-        What the network reads besides the frames.
+        Covariates that the network reads besides the frames.
     **kwargs
         Passed on to Darts' ``PLForecastingModule``.
     """
@@ -65,7 +65,7 @@ class RolloutModule(PLForecastingModule, ABC):
 
     @property
     def network_sizes(self) -> dict[str, Any]:
-        """What the network's arguments follow from: grid, covariates and likelihood."""
+        """Arguments of the network that follow from grid, covariates and likelihood."""
         n_parameters = self.likelihood.num_parameters if self.likelihood else 1
         return {
             "in_channels": self.grid.channels,
@@ -149,7 +149,7 @@ class RolloutModule(PLForecastingModule, ABC):
             return parameters
         return denormalise(self.likelihood, parameters, self.rin)
 
-    # --- what is known -------------------------------------------------------------------------
+    # --- known values -------------------------------------------------------------------------
 
     def known_values(self, values: Tensor) -> Tensor | None:
         """Return which values (B, T, N) are known, ``None`` for all of them."""

@@ -1,4 +1,4 @@
-"""What a model is and what it will need, before it is trained."""
+"""A model's sizes and costs, before it is trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from darts_mim.checks import checked_integer, counted
 from darts_mim.grid import Grid
-from darts_mim.models.costs import Workload, step_costs, step_seconds, workload_of
+from darts_mim.models.costs import StepCosts, Workload, step_costs, step_seconds, workload_of
 from darts_mim.models.memory import changes_for, device_memory, in_bytes
 from darts_mim.models.module import GridForecastingModule
 
@@ -20,7 +20,7 @@ __all__ = ["ModelSummary", "summarise"]
 
 @dataclass(frozen=True, repr=False)
 class ModelSummary:
-    """What a model is and what it will need; it prints as a table.
+    """Sizes and costs of a model; prints as a table.
 
     Memory is that of the tensors of a training step. A process also holds libraries and data.
 
@@ -48,15 +48,8 @@ class ModelSummary:
         Precision of the training, as Lightning names it.
     device
         Type of the device that training would use here.
-    step_flops
-        Floating-point operations of a training step, forward and backward.
-    frame_flops
-        Floating-point operations of a frame of a forecast of one series.
-    weights_bytes, gradients_bytes, optimizer_bytes, activations_bytes
-        Memory of the weights, their gradients, the optimizer's state, and what the forward pass
-        keeps for the backward pass.
-    step_bytes
-        Memory of a training step: the sum of the four.
+    costs
+        Memory and operations of a training step.
     device_bytes
         Memory of the device, ``None`` if it is not known.
     changes
@@ -80,17 +73,21 @@ class ModelSummary:
     batch_size: int
     precision: str
     device: str
-    step_flops: int
-    frame_flops: int
-    weights_bytes: int
-    gradients_bytes: int
-    optimizer_bytes: int
-    activations_bytes: int
-    step_bytes: int
+    costs: StepCosts
     device_bytes: int | None
     changes: tuple[str, ...]
     step_seconds: float = field(compare=False)
     steps: int | None
+
+    @property
+    def step_flops(self) -> int:
+        """Floating-point operations of a training step, forward and backward."""
+        return self.costs.flops
+
+    @property
+    def step_bytes(self) -> int:
+        """Memory of a training step."""
+        return self.costs.total
 
     @property
     def run_seconds(self) -> float | None:
@@ -129,11 +126,11 @@ class ModelSummary:
         where = f"batches of {self.batch_size}, {self.precision} on {self.device}"
         yield "training step", f"{_in_flop(self.step_flops)}, {in_bytes(self.step_bytes)}: {where}"
         for name in ("weights", "gradients", "optimizer", "activations"):
-            yield f"  {name}", in_bytes(getattr(self, f"{name}_bytes"))
+            yield f"  {name}", in_bytes(getattr(self.costs, name))
         yield "  time", f"about {_in_time(self.step_seconds)} (estimate)"
         if self.run_seconds is not None:
             yield "training", f"about {_in_time(self.run_seconds)}: {self.steps:,} steps (estimate)"
-        yield "forecast", f"{_in_flop(self.frame_flops)} a frame of one series"
+        yield "forecast", f"{_in_flop(self.costs.frame_flops)} a frame of one series"
         if self.changes:
             yield "does not fit", f"in {in_bytes(self.device_bytes or 0)} of memory"
             for change in self.changes:
@@ -147,7 +144,7 @@ def summarise(
     future_covariates: Any = None,
     batch_size: int | None = None,
 ) -> ModelSummary:
-    """Summarise a model for what it would be trained on.
+    """Summarise a model for its training data.
 
     Parameters
     ----------
@@ -160,8 +157,8 @@ def summarise(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is of the wrong type or value, or the model cannot be trained on the series.
+    ValueError
+        If the model cannot be trained on the series.
     """
     workload = workload_of(model, series, past_covariates, future_covariates)
     if batch_size is None:
@@ -187,13 +184,7 @@ def summarise(
         batch_size=batch_size,
         precision=workload.precision,
         device=workload.device.type,
-        step_flops=costs.flops,
-        frame_flops=costs.frame_flops,
-        weights_bytes=costs.weights,
-        gradients_bytes=costs.gradients,
-        optimizer_bytes=costs.optimizer,
-        activations_bytes=costs.activations,
-        step_bytes=costs.total,
+        costs=costs,
         device_bytes=memory,
         changes=() if does_fit else changes_for(workload, costs, batch_size, memory or 0),
         step_seconds=step_seconds(workload, batch_size),
@@ -202,7 +193,7 @@ def summarise(
 
 
 def _layers_of(module: GridForecastingModule) -> Iterator[tuple[str, int]]:
-    """Yield name and number of parameters of the parts of a network, and of what else has any."""
+    """Yield name and number of parameters of the parts of a network and of the module."""
     parts: dict[str, nn.Module] = {}
     others = {name: part for name, part in module.named_children() if part is not module.network}
     for name, part in {**dict(module.network.named_children()), **others}.items():

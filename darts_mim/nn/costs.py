@@ -1,4 +1,4 @@
-"""What a computation costs: its operations, and the memory of its tensors."""
+"""Operations and memory of a computation."""
 
 from __future__ import annotations
 

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from darts_mim import Grid, MIMModel, frames_to_series, series_to_frames
 from darts_mim.nn import Inputs, MIMNetwork
+from tests.models import small_models
+from tests.models.small_models import TRAINER, weights
 
 LENGTH, AHEAD, CHANNELS, HEIGHT, WIDTH = 12, 8, 2, 5, 6
 CELLS = HEIGHT * WIDTH
 CONTEXT, HORIZON = 4, 3
-TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 ALL = slice(None)
 DATES = {"start": "2024-01-01", "freq": "h"}
 
@@ -62,26 +63,12 @@ def make_static(rows: int = CHANNELS * CELLS, seed: int = 4) -> pd.DataFrame:
 
 
 def make_model(**options: Any) -> MIMModel:
-    options = {
-        "input_chunk_length": CONTEXT,
-        "output_chunk_length": HORIZON,
-        "hidden_channels": (4, 3),
-        "kernel_size": 3,
-        "patch_size": 2,
-        "batch_size": 4,
-        "n_epochs": 1,
-        "random_state": 0,
-        **options,
-    }
-    return MIMModel(**options, pl_trainer_kwargs={**TRAINER, "limit_train_batches": 2})
+    lengths = {"input_chunk_length": CONTEXT, "output_chunk_length": HORIZON}
+    return small_models.make_model(**{**lengths, **options}, trainer={"limit_train_batches": 2})
 
 
 def values(series: TimeSeries) -> np.ndarray:
     return series.all_values(copy=False)
-
-
-def weights(model: MIMModel) -> Tensor:
-    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
 
 
 def changed(series: TimeSeries, time: int, components: slice, by: float = 5.0) -> TimeSeries:
@@ -491,16 +478,6 @@ def test_weights_move_to_another_grid_with_their_covariates(
     assert series_to_frames(forecast).shape == (5, CHANNELS, *size)
     assert seen[0][1].planes.shape == (1, CONTEXT - 1 + 5, 2, *size)
     model.fit(other, **given)
-
-
-def test_weights_of_a_single_cell_keep_their_shared_static_covariates(tmp_path: Path) -> None:
-    options = {"patch_size": 1, "output_chunk_length": 1}
-    cell = make_fields(LENGTH, size=(1, 1)).with_static_covariates(make_static(rows=1))
-    make_model(**options).fit(cell).save(tmp_path / "model.pt")
-    model = make_model(**options, grid=Grid(1, 3, 2))
-    model.load_weights(str(tmp_path / "model.pt"))
-    series = make_fields(LENGTH, size=(3, 2)).with_static_covariates(make_static(rows=1))
-    assert len(model.predict(n=2, series=series)) == 2
 
 
 # --- usefulness ---------------------------------------------------------------------------------

@@ -40,10 +40,10 @@ from darts_mim.datasets import ClipTrainingDataset
 from darts_mim.models.likelihoods import point_forecast
 from darts_mim.nn import StepInputs, unroll
 from darts_mim.nn.sampling import HalfTeacherForced
+from tests.models import small_models
 
 LENGTH, CHANNELS, HEIGHT, WIDTH = 16, 2, 5, 4
 N = CHANNELS * HEIGHT * WIDTH
-TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
 
 def make_frames(length: int = LENGTH, seed: int = 0) -> np.ndarray:
@@ -58,18 +58,8 @@ def make_series(length: int = LENGTH, seed: int = 0, **options: Any) -> TimeSeri
 
 
 def make_model(likelihood: TorchLikelihood | None = None, **options: Any) -> MIMModel:
-    options = {
-        "input_chunk_length": 4,
-        "output_chunk_length": 3,
-        "hidden_channels": (4, 3),
-        "kernel_size": 3,
-        "patch_size": 2,
-        "batch_size": 4,
-        "n_epochs": 1,
-        "random_state": 0,
-        **options,
-    }
-    return MIMModel(likelihood=likelihood, pl_trainer_kwargs=TRAINER, **options)
+    lengths = {"input_chunk_length": 4, "output_chunk_length": 3}
+    return small_models.make_model(likelihood=likelihood, **{**lengths, **options})
 
 
 def values(series: TimeSeries) -> np.ndarray:

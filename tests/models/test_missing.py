@@ -24,12 +24,12 @@ from darts_mim import (
     series_to_frames,
 )
 from darts_mim.nn import Schedule, StepInputs
+from tests.models.small_models import make_model, weights
 
 CONTEXT, HORIZON = 3, 2
 LENGTH, CHANNELS, HEIGHT, WIDTH = 11, 2, 5, 6
 MASK = np.ones((HEIGHT, WIDTH), dtype=bool)
 MASK[0, 0] = MASK[1, 5] = MASK[4, 3:] = False
-TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 TEACHER = ScheduledSampling(horizon=Schedule("constant", start=1.0))
 
 
@@ -70,26 +70,8 @@ def masked(frames: np.ndarray, seed: int | None = None) -> TimeSeries:
     return to_series(fill_hidden(frames, seed), mask=MASK)
 
 
-def make_model(trainer: dict[str, Any] | None = None, **options: Any) -> MIMModel:
-    sizes = {
-        "input_chunk_length": CONTEXT,
-        "output_chunk_length": HORIZON,
-        "hidden_channels": (4, 3),
-        "kernel_size": 3,
-        "patch_size": 2,  # divides neither the height nor the width
-        "batch_size": 4,
-        "n_epochs": 1,
-        "random_state": 0,
-    }
-    return MIMModel(**{**sizes, **options}, pl_trainer_kwargs={**TRAINER, **(trainer or {})})
-
-
 def values(series: TimeSeries) -> np.ndarray:
     return series.all_values(copy=False)
-
-
-def weights(model: MIMModel) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
 
 
 def logged(model: MIMModel) -> dict[str, float]:

@@ -43,7 +43,7 @@ def test_sizes_and_parameters_are_those_of_the_fitted_model(
     assert sum(summarised.layers.values()) == summarised.parameters
     block = fitted.model.network.blocks[0]
     assert summarised.layers["blocks[0]"] == sum(p.numel() for p in block.parameters())
-    assert summarised.optimizer_bytes == 2 * summarised.gradients_bytes  # Adam's moments
+    assert summarised.costs.optimizer == 2 * summarised.costs.gradients  # Adam's moments
     assert make_model().summary(GRID).step_bytes == summarised.step_bytes
 
 
@@ -249,20 +249,17 @@ def test_a_container_s_limit_bounds_the_memory(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("arguments", "message"),
     [
-        ({}, ValueError, "`series` must be given before `fit`"),
-        ({"series": GRID, "past_covariates": make_series()}, ValueError, "give `series`, not a"),
-        ({"series": Grid(1, 1, 9)}, ValueError, "larger than the 1x9 grid"),
-        ({"series": make_series(4)}, ValueError, "too short"),
-        ({"series": GRID, "batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
-        ({"series": "city"}, TypeError, "`series` must be a TimeSeries, several, or a Grid"),
+        ({}, "`series` must be given before `fit`"),
+        ({"series": GRID, "past_covariates": make_series()}, "give `series`, not a"),
+        ({"series": Grid(1, 1, 9)}, "larger than the 1x9 grid"),
+        ({"series": make_series(4)}, "too short"),
+        ({"series": GRID, "batch_size": 0}, "`batch_size` must be at least 1"),
     ],
 )
-def test_what_cannot_be_summarised_is_refused(
-    arguments: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
+def test_what_cannot_be_summarised_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make_model().summary(**arguments)
 
 
