@@ -118,33 +118,26 @@ class ConvLSTM(nn.Module):
 class ConvLSTMModule(GridForecastingModule):
     """Lightning module with a ConvLSTM."""
 
-    def __init__(self, hidden_channels, **kwargs):
+    def __init__(self, network_options, **kwargs):
         super().__init__(**kwargs)
-        self.network = ConvLSTM(hidden_channels, **self.network_sizes)
+        self.network = ConvLSTM(**network_options, **self.network_sizes)
 
 
 class ConvLSTMModel(GridForecastingModel):
     """ConvLSTM for grids that change over time."""
 
+    module_type = ConvLSTMModule
+
     def __init__(
         self,
         input_chunk_length,
         output_chunk_length,
-        output_chunk_shift=0,
         *,
         hidden_channels=32,
-        use_static_covariates=True,
-        grid=None,
         **kwargs,
     ):
-        super().__init__(grid, use_static_covariates)
-        self.hidden_channels = hidden_channels
-
-    def _create_model(self, train_sample):
-        params = self._module_params(train_sample)
-        return ConvLSTMModule(
-            self.hidden_channels, scheduled_sampling=None, **params
-        )
+        super().__init__(input_chunk_length, output_chunk_length, **kwargs)
+        self.set_network_options(hidden_channels=hidden_channels)
 
 
 add_safe_globals(

@@ -1,11 +1,12 @@
-"""What all grid models share: the grid of their series, validation, Darts' plumbing."""
+"""What all grid models share: options, the grid of their series, Darts' plumbing."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC
-from collections.abc import Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,68 +14,192 @@ import torch
 from darts import TimeSeries
 from darts.logging import get_logger
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
-from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
+from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
-from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
-from darts_mim.checks import checked_integer
-from darts_mim.grid import METADATA_KEY, Grid
-from darts_mim.models.checks import (
-    check_options,
-    check_sample,
-    check_shift,
-    check_static,
-    check_values,
-    refuse_unobserved,
-)
-from darts_mim.models.covariates import (
-    CovariateLayout,
-    lay_out,
-    lay_out_inputs,
-    warn_of_spread,
-)
+from darts_mim.grid import Grid
+from darts_mim.models.checked import CheckedGridModel
+from darts_mim.models.checks import check_options, check_sampling
+from darts_mim.models.covariates import lay_out_inputs, warn_of_spread
 from darts_mim.models.data import ResumableDataModule
-from darts_mim.models.likelihoods import check_normalisation, check_priors, check_support
+from darts_mim.models.likelihoods import check_normalisation, check_priors
+from darts_mim.models.locking import one_at_a_time
 from darts_mim.models.memory import enough_memory
 from darts_mim.models.module import GridForecastingModule
-from darts_mim.models.saving import SavedGridModel
+from darts_mim.models.signatures import full_signature
+from darts_mim.nn.sampling import ScheduledSampling
 
 if TYPE_CHECKING:
     from darts_mim.models.summary import ModelSummary
 
 logger = get_logger(__name__)
 
-_COVARIATES = ("past_covariates", "future_covariates")
 
-
-class GridForecastingModel(SavedGridModel, ABC):
+class GridForecastingModel(CheckedGridModel, ABC):
     """Darts model of series whose components are the cells of a grid.
 
-    A subclass stores its network's options and implements ``_create_model`` with
-    ``_module_params``.
+    A subclass names its module, writes down the options of its network, hands them to
+    ``set_network_options``, and passes all other options on.
+
+    The components of the target are the cells of a grid, which ``darts_mim.frames_to_series``
+    leaves in the series' metadata. A series without a grid is a 1x1 grid with a channel for each
+    component.
+
+    **Covariates.** Components of a covariate that lie on the target's grid, as its metadata say,
+    are planes beside the frame; all others are spread over the grid. Static covariates with a row
+    for each component are planes, too. The step from a frame to the next reads the past
+    covariates of the one and the future covariates of the other. Past covariates of the horizon
+    are unknown: the network reads zeros, and beside them 0 where they are unknown and 1 where they
+    are known, as they are in ``predict`` for the ``n - output_chunk_length`` frames that Darts asks
+    for.
+
+    **Uncertainty.** With one of Darts' likelihoods, ``predict(n, num_samples=...)`` draws
+    trajectories: each frame from the distribution given those drawn before it.
+    ``predict_likelihood_parameters=True`` gives the distribution of each frame given the input
+    chunk alone. Training covers both: half of its sequences are fed the true frames of the output
+    chunk, half the centre of the prediction, and the network reads which is which.
+
+    **Missing values.** Where the grid has a mask, the network reads zeros in the cells that are not
+    observed, and the mask; they enter neither loss nor metric and are NaN in forecasts. Other
+    missing values (NaN) enter neither; in their place the network reads its own prediction.
+
+    **Threads.** Calls of ``fit``, ``predict``, ``save`` and others that use the weights or random
+    numbers wait for each other, also those of two models: use processes to run them at once. A
+    thread that draws from torch's random state by other means still shifts seeded samples.
 
     Parameters
     ----------
-    grid
-        Grid of the target, ``None`` to read it from the series that the model is fitted on.
+    input_chunk_length
+        Number of frames that the network reads, at least 1.
+    output_chunk_length
+        Number of frames that training predicts after them, at least 1.
+    output_chunk_shift
+        Number of frames between the input and the output chunk, which the network predicts but
+        does not return. No forecast may then be longer than the output chunk.
+    max_steps
+        Number of training steps, however many epochs they take; Lightning's ``max_steps``. By
+        default training takes ``n_epochs``.
+    scheduled_sampling
+        How often training feeds the network a true frame rather than its own prediction. By
+        default never over the output chunk, which suits short trainings; the paper's
+        experiments on Moving MNIST and KTH use ``ScheduledSampling.linear(steps=50_000)``.
+        With a likelihood, by default over the output chunk of half of the sequences.
     use_static_covariates
         Whether to read the static covariates of the target, where it has any.
+    grid
+        Grid of the target. By default the one of the series that the model is fitted on;
+        a grid given here overrides that of the series.
+    **kwargs
+        Other options of Darts' torch models: ``batch_size``, ``n_epochs``, ``loss_fn``,
+        ``likelihood``, ``add_encoders``, ``torch_metrics``, ``optimizer_cls``,
+        ``optimizer_kwargs``, ``lr_scheduler_cls``, ``lr_scheduler_kwargs``,
+        ``use_reversible_instance_norm``, ``model_name``, ``work_dir``, ``log_tensorboard``,
+        ``nr_epochs_val_period``, ``force_reset``, ``save_checkpoints``, ``random_state``,
+        ``pl_trainer_kwargs``, ``show_warnings`` and ``enable_finetuning``; see
+        ``darts.models.forecasting.torch_forecasting_model.TorchForecastingModel``.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range, or is one that this model does not support.
+    TypeError
+        If an option is of a wrong type.
     """
 
-    def __init__(self, grid: Grid | None, use_static_covariates: bool) -> None:
-        check_options(**self.model_params)
-        super().__init__(**self._extract_torch_model_params(**self.model_params))
-        self.pl_module_params = self._extract_pl_module_params(**self.model_params)
+    module_type: ClassVar[type[GridForecastingModule]]
+    """Lightning module of the network."""
+
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = full_signature(cls)  # for `help` and editors
+
+    @one_at_a_time
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        *,
+        max_steps: int | None = None,
+        scheduled_sampling: ScheduledSampling | None = None,
+        use_static_covariates: bool = True,
+        grid: Grid | None = None,
+        **kwargs: Any,
+    ) -> None:
+        options: dict[str, Any] = {
+            "input_chunk_length": input_chunk_length,
+            "output_chunk_length": output_chunk_length,
+            "output_chunk_shift": output_chunk_shift,
+            "max_steps": max_steps,
+            "scheduled_sampling": scheduled_sampling,
+            "use_static_covariates": use_static_covariates,
+            "grid": grid,
+            **kwargs,
+        }
+        check_options(options)
+        check_sampling(scheduled_sampling, predicts_context=self.module_type.predicts_context)
+        if max_steps is not None:
+            trainer = {"max_steps": max_steps, **(kwargs.get("pl_trainer_kwargs") or {})}
+            kwargs = {"n_epochs": -1, **kwargs, "pl_trainer_kwargs": trainer}
+        super().__init__(**self._extract_torch_model_params(**kwargs))
+        self.pl_module_params = self._extract_pl_module_params(**options)
         self._considers_static_covariates = use_static_covariates
+        self.scheduled_sampling = scheduled_sampling
+        self.network_options = {}
+        self._passed_on: set[str] = set()
+        self._complete_params(options)
         self._given_grid = grid
-        self._fitted_grid: Grid | None = None
-        self._covariate_layouts: dict[str, CovariateLayout] = {}
+        self._fitted_grid = None
+        self._covariate_layouts = {}
+
+    def set_network_options(self, **options: Any) -> None:
+        """Keep options that the network is built with, and that its weights depend on.
+
+        Parameters
+        ----------
+        **options
+            Arguments of the network, checked.
+        """
+        self.network_options.update(options)
+        self._complete_params(options)
+
+    def _complete_params(self, options: Mapping[str, Any]) -> None:
+        """Complete ``model_params``, which Darts fills from the outermost constructor alone."""
+        passed_on = {name: each for name, each in options.items() if name not in self.model_params}
+        self.model_params.update(passed_on)
+        self._passed_on.update(passed_on)
+
+    def untrained_model(self) -> Self:
+        """Return a new model of the same options, untrained."""
+        params = {k: v for k, v in self.model_params.items() if k not in self._passed_on}
+        return type(self)(**deepcopy(params))
+
+    def _twin(self, grid: Grid | None, **network_options: Any) -> Self:
+        """Return a model without a module, on another grid or with other options of its network.
+
+        Unlike a new one it needs no constructor, and leaves no files.
+        """
+        twin = copy(self)
+        own = cast(dict[str, Any], self.pl_module_params).items()
+        # metrics may not be copied, and are not needed
+        twin.pl_module_params = {k: deepcopy(v) for k, v in own if k != "torch_metrics"}
+        twin.network_options = {**self.network_options, **network_options}
+        twin._given_grid = grid or self._given_grid
+        return twin
+
+    @classmethod
+    def _get_default_model_params(cls) -> dict[str, Any]:
+        return {name: each.default for name, each in cls.__signature__.parameters.items()}
 
     @property
     def supports_static_covariates(self) -> bool:
         """Whether the model takes static covariates, of each component or shared."""
         return True
 
+    @one_at_a_time
     def summary(
         self,
         series: TimeSeries | Sequence[TimeSeries] | Grid | None = None,
@@ -84,7 +209,7 @@ class GridForecastingModel(SavedGridModel, ABC):
         batch_size: int | None = None,
         n: int | None = None,
     ) -> ModelSummary:
-        """Tell what the model is and what training will need, before it is trained.
+        """Summarise the model and the cost of its training, before it is trained.
 
         A training step runs on tensors that have no values: nothing large is allocated, no random
         number is drawn, and the model stays as it is.
@@ -92,8 +217,8 @@ class GridForecastingModel(SavedGridModel, ABC):
         Parameters
         ----------
         series
-            What the model would be trained on, as for ``fit``; or the grid of it, where there are
-            no covariates. Not needed after ``fit``.
+            Series to train on, as for ``fit``; or their grid, where there are no covariates. Not
+            needed after ``fit``.
         past_covariates, future_covariates
             As for ``fit``.
         batch_size
@@ -106,16 +231,15 @@ class GridForecastingModel(SavedGridModel, ABC):
         -------
         ModelSummary
             Grid, patches, parameters, operations and memory; it prints as a table. Where a step
-            needs more memory than there is, it says what could be changed, and what each would
-            give.
+            needs more memory than there is, with changes that would help.
 
         Raises
         ------
         TypeError
             If `series` is no series, or a number no integer.
         ValueError
-            If the model cannot be trained on the series, or what a step costs cannot be told,
-            because a network, a loss or an optimizer of one's own asks for values.
+            If the model cannot be trained on the series, or the costs cannot be counted because a
+            network, a loss or an optimizer of one's own reads values.
 
         Examples
         --------
@@ -125,7 +249,6 @@ class GridForecastingModel(SavedGridModel, ABC):
         >>> summary.folded_shape, summary.parameters
         ((16, 16), 32224)
         """
-        # here: few need what it imports
         from darts_mim.models.plans import fitted_plan, plan_for
         from darts_mim.models.summary import summarise
 
@@ -133,28 +256,24 @@ class GridForecastingModel(SavedGridModel, ABC):
         plan = fitted_plan(self) if series is None else plan_for(self, series, *covariates)
         return summarise(plan, batch_size, n)
 
-    # --- training -------------------------------------------------------------------------------
-
-    def _setup_for_fit_from_dataset(
-        self, *args: Any, **kwargs: Any
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        series, params = super()._setup_for_fit_from_dataset(*args, **kwargs)
-        # here, so that Darts does not remember a training series that is refused
-        self._accept_datasets(params["train_dataset"], params["val_dataset"])
-        return series, params
+    fit = one_at_a_time(CheckedGridModel.fit)
+    fit_from_dataset = one_at_a_time(CheckedGridModel.fit_from_dataset)
+    lr_find = one_at_a_time(CheckedGridModel.lr_find)
+    scale_batch_size = one_at_a_time(CheckedGridModel.scale_batch_size)
+    predict = one_at_a_time(CheckedGridModel.predict)
+    predict_from_dataset = one_at_a_time(CheckedGridModel.predict_from_dataset)
 
     def _setup_for_train(
         self,
         train_dataset: TorchTrainingDataset,
         val_dataset: TorchTrainingDataset | None = None,
-        *args: Any,
+        trainer: pl.Trainer | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        self._verify_train_dataset_type(train_dataset)
-        self._accept_datasets(train_dataset, val_dataset)
+        self._accept_datasets(train_dataset, val_dataset, trainer)
         is_new = not self.model_created
         params: dict[str, Any] = super()._setup_for_train(
-            train_dataset, val_dataset, *args, **kwargs
+            train_dataset, val_dataset, trainer, **kwargs
         )
         module = params["model"]
         if is_new:
@@ -182,102 +301,19 @@ class GridForecastingModel(SavedGridModel, ABC):
             self._fit_called = self.model_created  # Darts has taken it for fitted already
             raise
 
-    def _accept_datasets(
-        self, train_dataset: TorchTrainingDataset, val_dataset: TorchTrainingDataset | None
-    ) -> None:
-        """Check training data, and take over their grid if the model has none yet."""
-        datasets = [train_dataset] if val_dataset is None else [train_dataset, val_dataset]
-        expected, layouts = self._settle(datasets)
-        known_layouts = self._covariate_layouts if self.model_created else layouts[0]
-        horizon = self.output_chunk_length if self._requires_training else None
-        for dataset, layout in zip(datasets, layouts, strict=True):
-            check_shift(dataset, self.output_chunk_shift)
-            if len(dataset):
-                check_sample(dataset[0], self.input_chunk_length, horizon)
-            _check_layouts(layout, known_layouts)
-            self._check_target(dataset, expected, must_be_observed=dataset is train_dataset)
-        self._fitted_grid, self._covariate_layouts = expected, known_layouts
-
-    def _settle(
-        self, datasets: Sequence[Any]
-    ) -> tuple[Grid | None, list[dict[str, CovariateLayout]]]:
-        """Return the one grid of data sets, and the layouts of the covariates of each."""
-        grids = [self._grids_of(dataset) for dataset in datasets]
-        is_settled = self.model_created or self._given_grid
-        expected = self.grid if is_settled else _most_telling(grids[0])
-        for grid in chain(*grids):
-            self._check_grid(grid, expected)
-        return expected, [self._layouts_of(dataset, expected) for dataset in datasets]
-
-    def _check_target(
-        self, dataset: TorchTrainingDataset, grid: Grid | None, must_be_observed: bool
-    ) -> None:
-        """Check the values of a data set's series and covariates, as far as it has any."""
-        all_series: Sequence[TimeSeries] = getattr(dataset, "series", None) or ()
-        if len(dataset) and dataset[0].static_covariates is not None:
-            check_static(all_series)
-        for name in _COVARIATES:
-            all_covariates = getattr(dataset, name, None) or ()
-            for series, covariates in zip(all_series, all_covariates, strict=False):
-                times = covariates.time_index
-                start, end = times.searchsorted([series.start_time(), series.end_time()])
-                check_values(covariates, name=name, start=int(start), end=int(end) + 1)
-        for weight in getattr(dataset, "sample_weight", None) or ():
-            check_values(weight, name="sample_weight", grid=grid)
-        known = [check_values(series, may_miss=True, grid=grid) for series in all_series]
-        if not known:
-            return
-        grid = grid or Grid(channels=len(known[0]), height=1, width=1)
-        if grid.n_components != len(known[0]):
-            return  # the network's set-up says so
-        if must_be_observed:
-            refuse_unobserved(np.any(known, axis=0), grid)
-        if self.likelihood is not None:
-            for series in all_series:
-                check_support(series, self.likelihood, grid)
-
-    def _layouts_of(self, dataset: Any, grid: Grid | None) -> dict[str, CovariateLayout]:
-        """Return the layouts of a data set's covariates, as far as it is made from series."""
-        found = {name: getattr(dataset, name, None) for name in _COVARIATES}
-        return {
-            name: lay_out(name, covariates, grid)
-            for name, covariates in found.items()
-            if covariates
-        }
-
-    def _grids_of(self, dataset: Any) -> list[Grid | None]:
-        """Return the grid that a data set brings, or those of the series it is made from."""
-        if isinstance(grid := getattr(dataset, METADATA_KEY, None), Grid):
-            return [grid]
-        return [self._grid_of(series) for series in getattr(dataset, "series", ())] or [None]
-
-    def _grid_of(self, series: TimeSeries) -> Grid | None:
-        """Return the grid of a series: what it says itself, unless a grid was given."""
-        given = self._given_grid
-        if given is None or given.n_components != series.n_components:
-            # where the sizes differ Darts, or the network's set-up, says so
-            return Grid.from_series(series) if given is None else given
-        return Grid.from_series(_with_grid(series, given))
-
-    def _check_grid(self, grid: Grid | None, expected: Grid | None) -> None:
-        """Refuse a grid that is not the model's; a series without one may pass."""
-        if grid is None or expected is None or self._given_grid is not None:
-            return
-        is_other = grid.shape != expected.shape or grid.channel_names != expected.channel_names
-        # a series that tells of no mask may lie on a grid with one
-        if is_other or (grid.mask is not None and not _same_mask(grid, expected)):
-            raise ValueError(
-                f"`series` has the grid {grid}, but the model's grid is {expected}. Give series "
-                "of one grid, or override what the series say with "
-                f"`{type(self).__name__}(grid=...)`."
-            )
+    def _create_model(self, train_sample: TorchTrainingSample) -> GridForecastingModule:
+        return self.module_type(
+            network_options=self.network_options,
+            scheduled_sampling=self.scheduled_sampling,
+            **self._module_params(train_sample),
+        )
 
     def _module_params(self, train_sample: TorchTrainingSample) -> dict[str, Any]:
         """Return the arguments of a ``GridForecastingModule`` for a first sample."""
         n_components = cast(np.ndarray, train_sample.past_target).shape[1]
         grid = self.grid
         if grid is None:
-            logger.info(
+            logger.warning(
                 "The series has no grid: its %d components become the channels of a 1x1 grid. "
                 "Build it with `frames_to_series` to give it one.",
                 n_components,
@@ -297,115 +333,3 @@ class GridForecastingModel(SavedGridModel, ABC):
             "seed": int(torch.randint(2**31, (), device="cpu")),
             **params,
         }
-
-    # --- prediction -----------------------------------------------------------------------------
-
-    def _build_inference_dataset(
-        self, n: int, series: Sequence[TimeSeries], *args: Any, **kwargs: Any
-    ) -> TorchInferenceDataset:
-        grid = self.grid
-        if grid is not None and (self._given_grid or grid.shape[1:] != (1, 1)):
-            # a forecast inherits its history's metadata: let it carry the model's grid
-            series = [self._with_own_grid(each, grid) for each in series]
-        return super()._build_inference_dataset(n, series, *args, **kwargs)
-
-    def _with_own_grid(self, series: TimeSeries, grid: Grid) -> TimeSeries:
-        if grid.n_components != series.n_components:
-            return series
-        own = None if self._given_grid else Grid.from_series(series)
-        if own is not None and (own.mask is not None or grid.mask is None):
-            return series
-        return _with_grid(series, grid)
-
-    def _setup_for_predict(
-        self, n: int, dataset: TorchInferenceDataset, *args: Any, **kwargs: Any
-    ) -> dict[str, Any]:
-        checked_integer("n", n)
-        self._verify_inference_dataset_type(dataset)
-        check_sample(dataset[0], self.input_chunk_length)
-        self._check_history(n, dataset)
-        params: dict[str, Any] = super()._setup_for_predict(n, dataset, *args, **kwargs)
-        n_devices = params["trainer"].world_size
-        _check_precision(
-            dataset[0], cast(TorchTrainingSample, self.train_sample), params["trainer"]
-        )
-        if n_devices > 1:
-            raise ValueError(
-                f"`predict` works in one process, got a trainer of {n_devices} devices, each of "
-                "which would forecast a part; give one of a single device, as in "
-                "`predict(..., trainer=pl.Trainer(devices=1))`"
-            )
-        return params
-
-    def _check_history(self, n: int, dataset: Any) -> None:
-        """Check what forecasts read of the series and covariates that a data set is made from."""
-        _check_layouts(self._layouts_of(dataset, self.grid), self._covariate_layouts)
-        all_series, bounds = getattr(dataset, "series", ()), getattr(dataset, "bounds", None)
-        if dataset[0].static_covariates is not None:
-            check_static(all_series, cast(GridForecastingModule, self.model).input_layout.static)
-        ahead = {
-            "past_covariates": max(n - self.output_chunk_length, 0),
-            "future_covariates": self.output_chunk_shift + n,
-        }
-        for index, series in enumerate(all_series):
-            self._check_grid(self._grid_of(series), self.grid)
-            # the last input chunk, or what Darts' historical forecasts span
-            first, last = (len(series),) * 2 if bounds is None else map(int, bounds[index])
-            start = max(first - self.input_chunk_length, 0)
-            check_values(series, start=start, end=last, may_miss=True, grid=self.grid)
-            for name in _COVARIATES:
-                if covariates := getattr(dataset, name, None):
-                    # outside of them, Darts has refused the forecast or will
-                    [begin] = covariates[index].time_index.get_indexer(series.time_index[[start]])
-                    end = begin + last - start + ahead[name]
-                    check_values(covariates[index], name=name, start=int(begin), end=int(end))
-
-
-def _most_telling(grids: Sequence[Grid | None]) -> Grid | None:
-    """Return the first grid with a mask, else the first one that there is."""
-    found = [grid for grid in grids if grid is not None]
-    return next((grid for grid in found if grid.mask is not None), found[0] if found else None)
-
-
-def _check_layouts(got: dict[str, CovariateLayout], expected: dict[str, CovariateLayout]) -> None:
-    """Refuse covariates that lie on the grid in other channels than those fitted on.
-
-    Where the model was fitted on a data set that does not say, all components are scalars.
-    """
-    for name, layout in got.items():
-        fitted = expected.get(name, CovariateLayout(0))
-        # Darts compares the numbers of components
-        if layout[1:] != fitted[1:]:
-            raise ValueError(
-                f"`{name}` have {layout}, but the model was fitted on {fitted}; give covariates "
-                "like those it was fitted on"
-            )
-
-
-def _check_precision(
-    sample: TorchInferenceSample, fitted: TorchTrainingSample, trainer: pl.Trainer
-) -> None:
-    """Refuse a double precision series where the model is of single precision."""
-    got, expected = (cast(np.ndarray, each.past_target).dtype for each in (sample, fitted))
-    if got == np.float64 and expected != got and trainer.precision != "64-true":
-        raise ValueError(
-            f"`series` holds float64 values, but the model was trained on {expected}; give "
-            f"`series.astype(np.{expected})`"
-        )
-
-
-def _same_mask(grid: Grid, other: Grid) -> bool:
-    return other.mask is not None and np.array_equal(grid.mask, other.mask)  # type: ignore[arg-type]
-
-
-def _with_grid(series: TimeSeries, grid: Grid) -> TimeSeries:
-    """Return a series that says it has a grid; unlike ``with_metadata``, no values are copied."""
-    return TimeSeries(
-        times=series.time_index,
-        values=series.all_values(copy=False),
-        components=series.components.to_list(),
-        static_covariates=series.static_covariates,
-        hierarchy=series.hierarchy,
-        metadata={**(series.metadata or {}), METADATA_KEY: grid.to_metadata()},
-        copy=False,
-    )

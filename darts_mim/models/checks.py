@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from darts import TimeSeries
 from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
+from darts.utils.likelihood_models.torch import TorchLikelihood
 from numpy.typing import NDArray
 
 from darts_mim.checks import checked_integer
@@ -16,27 +17,36 @@ from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = [
     "check_options",
+    "check_precision",
     "check_sample",
+    "check_sampling",
+    "check_series",
     "check_shift",
     "check_static",
     "check_values",
-    "checked_sampling",
     "refuse_unobserved",
     "stretches",
 ]
 
 _STRETCH = 2**24  # values looked at in one go, so that memory maps stay out of memory
+_INTEGERS = {
+    "input_chunk_length": 1,
+    "output_chunk_length": 1,
+    "output_chunk_shift": 0,
+    "max_steps": 1,
+    "batch_size": 1,
+    "n_epochs": -1,
+}
+_KINDS: dict[str, tuple[Any, str]] = {
+    "grid": (Grid, "darts_mim.Grid(channels=1, height=64, width=64)"),
+    "likelihood": (TorchLikelihood, "darts.utils.likelihood_models.GaussianLikelihood()"),
+    "loss_fn": (Callable, "torch.nn.L1Loss()"),
+    "scheduled_sampling": (ScheduledSampling, "darts_mim.ScheduledSampling.linear(steps=50_000)"),
+}
 
 
-def check_options(
-    *,
-    grid: Grid | None,
-    input_chunk_length: Any,
-    output_chunk_length: int,
-    output_chunk_shift: int = 0,
-    **_: Any,
-) -> None:
-    """Check the options that all grid models have.
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check the options that all grid models have, as far as they are given.
 
     Raises
     ------
@@ -45,46 +55,84 @@ def check_options(
     ValueError
         If an option is out of its range.
     """
-    if grid is not None and not isinstance(grid, Grid):
-        raise TypeError(f"`grid` must be a darts_mim.Grid or None, got {type(grid).__name__}")
-    if isinstance(input_chunk_length, tuple):
-        raise TypeError(
-            f"`input_chunk_length` must be an integer, got {input_chunk_length}: Darts has "
-            "contexts of varying length for its foundation models alone; give the longest one, "
-            "and NaN for the frames that a history lacks at its start"
-        )
-    checked_integer("input_chunk_length", input_chunk_length)
-    checked_integer("output_chunk_length", output_chunk_length)
-    checked_integer("output_chunk_shift", output_chunk_shift, least=0)
+    for name, least in _INTEGERS.items():
+        if options.get(name) is not None:
+            checked_integer(name, options[name], least)
+    for name, (kind, example) in _KINDS.items():
+        value = options.get(name)
+        if value is not None and (isinstance(value, type) or not isinstance(value, kind)):
+            raise TypeError(
+                f"`{name}` must be an object such as {example}, got {value!r} of type "
+                f"{type(value).__name__}; make one, or leave `{name}` out"
+            )
+    for name in ("optimizer_cls", "lr_scheduler_cls"):
+        if options.get(name) is not None and not callable(options[name]):
+            raise TypeError(
+                f"`{name}` must be a class, such as those of torch.optim, got {options[name]!r}; "
+                "give the class itself, neither its name nor an object of it"
+            )
 
 
-def checked_sampling(
-    scheduled_sampling: Any, *, predicts_context: bool = True
-) -> ScheduledSampling | None:
-    """Return scheduled sampling that a network can follow.
-
-    Parameters
-    ----------
-    scheduled_sampling
-        What was given.
-    predicts_context
-        Whether the network has predictions with which to replace frames of the context.
+def check_series(name: str, series: Any) -> None:
+    """Refuse what is neither a series nor several.
 
     Raises
     ------
     TypeError
-        If it is no ``ScheduledSampling``, nor ``None``.
-    ValueError
-        If it would replace frames of the context and cannot.
+        If it is not.
     """
-    if not isinstance(scheduled_sampling, ScheduledSampling | None):
+    several = series if isinstance(series, Sequence) else [series]
+    if not several or not all(isinstance(each, TimeSeries) for each in several):
         raise TypeError(
-            "`scheduled_sampling` must be a darts_mim.ScheduledSampling or None, got "
-            f"{type(scheduled_sampling).__name__}; use ScheduledSampling.linear(steps=...)"
+            f"`{name}` must be a TimeSeries or a sequence of them, got {series!r:.60} of type "
+            f"{type(series).__name__}; `frames_to_series` makes a series of frames"
         )
-    if scheduled_sampling is None or predicts_context:
-        return scheduled_sampling
-    context = scheduled_sampling.context
+
+
+def check_precision(dataset: Any, expected: Any, precision: Any) -> None:
+    """Refuse double precision series where the model is of single precision.
+
+    Parameters
+    ----------
+    dataset
+        A data set, of series or with samples.
+    expected
+        Type of the values that the model is trained on.
+    precision
+        Lightning's precision, ``None`` for that of the values.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    all_values = [dataset[0].past_target, *getattr(dataset, "series", ())]
+    is_double = any(each.dtype == np.float64 for each in all_values)
+    if is_double and expected != np.float64 and not str(precision).startswith("64"):
+        raise ValueError(
+            f"`series` holds float64 values, but the model is trained on {expected}; give "
+            f"`series.astype(np.{expected})`"
+        )
+
+
+def check_sampling(sampling: ScheduledSampling | None, *, predicts_context: bool) -> None:
+    """Refuse scheduled sampling that would replace frames of the context by predictions of them.
+
+    Parameters
+    ----------
+    sampling
+        Scheduled sampling.
+    predicts_context
+        Whether the network predicts the frames of the context.
+
+    Raises
+    ------
+    ValueError
+        If there are no such predictions.
+    """
+    if sampling is None or predicts_context:
+        return
+    context = sampling.context
     stays = context.end == 1 or (context.shape == "constant" and context.until is None)
     if context.start < 1 or not stays:
         raise ValueError(
@@ -92,7 +140,6 @@ def checked_sampling(
             f"predicts none of them, got context={context}; give a schedule for the horizon "
             "alone, such as ScheduledSampling.linear(steps=...)"
         )
-    return scheduled_sampling
 
 
 def check_sample(
@@ -114,17 +161,13 @@ def check_sample(
     ValueError
         If the sample has other numbers of frames.
     """
-    lengths = {
-        "past_target": context,
-        "past_covariates": context,
-        "historic_future_covariates": context,
-        "future_target": horizon,
-    }
+    names = ["past_target", "past_covariates", "historic_future_covariates"]
+    lengths = dict.fromkeys(names, context)
     if horizon is not None:
-        lengths["future_covariates"] = horizon
+        lengths |= {"future_target": horizon, "future_covariates": horizon}
     for name, expected in lengths.items():
         array = getattr(sample, name, None)
-        if array is not None and expected is not None and len(array) != expected:
+        if array is not None and len(array) != expected:
             raise ValueError(
                 f"`{name}` of the data set has {len(array)} frames, but the model is for "
                 f"{expected}; make the data set with the model's chunk lengths"
@@ -192,17 +235,22 @@ def check_values(
         if not is_refused.any():
             continue
         time, component, sample = np.argwhere(is_refused)[0]
-        remedy = (
-            "give NaN where a value is missing"
-            if may_miss
-            else "fill the gaps first, for example with "
-            "`darts.utils.missing_values.fill_missing_values`"
-        )
+        value, component = part[time, component, sample], str(series.components[component])
         raise ValueError(
-            f"`{name}` must be finite, got {part[time, component, sample]} in component "
-            f"{series.components[component]!r} at {series.time_index[first + time]}; {remedy}"
+            f"`{name}` must be finite, got {value} in component {component!r} at "
+            f"{series.time_index[first + time]}; {_remedy(component, value, may_miss)}"
         )
     return is_known
+
+
+def _remedy(component: str, value: float, may_miss: bool) -> str:
+    if component.startswith("darts_enc"):
+        return "`add_encoders` makes this component: change its function or its transformer"
+    if may_miss:
+        return "give NaN where a value is missing"
+    if np.isnan(value):
+        return "fill the gaps first, as with `darts.utils.missing_values.fill_missing_values`"
+    return "correct it where it is computed, such as a division by zero"
 
 
 def _hidden(grid: Grid | None, n_components: int) -> NDArray[np.bool_]:
@@ -227,19 +275,17 @@ def check_static(all_series: Sequence[TimeSeries], expected: tuple[int, int] | N
     ValueError
         If there are any.
     """
-    tables = [series.static_covariates for series in all_series]
-    shapes = [None if table is None else table.shape for table in tables]
-    expected = expected or next(iter(shapes), None)
-    for index, table in enumerate(tables):
-        if table is None or table.shape != expected:
+    for index, series in enumerate(all_series):
+        table = series.static_covariates
+        shape = None if table is None else table.shape
+        expected = expected or shape
+        if table is None or shape != expected:
             raise ValueError(
                 "`static_covariates` must have the same rows and columns in all series, expected "
-                f"{expected}, got {shapes[index]} in series {index}; give all of them one row, or "
-                "a row for each component"
+                f"{expected}, got {shape} in series {index}; give all of them one row, or a row "
+                "for each component"
             )
-        missing = np.argwhere(~np.isfinite(table.to_numpy(dtype=float)))
-        if len(missing):
-            row, column = missing[0]
+        for row, column in np.argwhere(~np.isfinite(table.to_numpy(dtype=float))):
             raise ValueError(
                 f"`static_covariates` must be finite, got {table.iloc[row, column]} in column "
                 f"{table.columns[column]!r} of {table.index[row]!r} in series {index}; fill it, "

@@ -20,28 +20,8 @@ class ConvLSTMModel(RecurrentGridModel):
     A stack of LSTM layers whose matrices are convolutions. One stack reads the input chunk and
     predicts what follows.
 
-    Covariates, likelihoods, masks, missing values, losses and forecasts past the output chunk are
-    those of ``MIMModel``, and so is every other option.
-
-    Parameters
-    ----------
-    input_chunk_length, output_chunk_length, output_chunk_shift
-        As for ``MIMModel``.
-    hidden_channels
-        Channels of each layer from the bottom to the top, at least one layer.
-    kernel_size, patch_size, layer_norm, forget_bias
-        As for ``MIMModel``.
-    dropout, scheduled_sampling, recompute, fast_path, use_static_covariates, grid
-        As for ``MIMModel``.
-    **kwargs
-        Everything else that Darts' torch models take, as for ``MIMModel``.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of its range, or is one that this model does not support.
-    TypeError
-        If ``grid`` or ``scheduled_sampling`` is of a wrong type.
+    Covariates, likelihoods, masks, missing values, losses, forecasts past the output chunk and the
+    options are those of ``RecurrentGridModel``; there must be at least one layer.
 
     References
     ----------

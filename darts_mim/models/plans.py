@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -23,19 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "costs_of", "fitted_plan", "plan_for", "without_values"]
 
 T = TypeVar("T")
-
-# what would leave files, or may not be copied, and changes nothing of a module
-_SKIPPED = frozenset(
-    {
-        "force_reset",
-        "log_tensorboard",
-        "model_name",
-        "pl_trainer_kwargs",
-        "save_checkpoints",
-        "torch_metrics",
-        "work_dir",
-    }
-)
 
 
 class Plan(NamedTuple):
@@ -71,7 +57,7 @@ class Plan(NamedTuple):
         **changes
             Options that differ from those of the model.
         """
-        model = _fresh(self.model, **changes, grid=self.grid)
+        model = self.model._twin(self.grid, **changes)
         model._covariate_layouts = self.layouts
         cast(dict[str, Any], model.pl_module_params)["train_sample_shape"] = (
             self.sample.sample_shapes()
@@ -81,16 +67,6 @@ class Plan(NamedTuple):
             module = cast(GridForecastingModule, model._create_model(self.sample))
         model._setup_finetuning(module)
         return module
-
-
-def _fresh(model: GridForecastingModel, **changes: Any) -> GridForecastingModel:
-    """Return an untrained model of the same options but some, which leaves no files."""
-    options = {k: deepcopy(v) for k, v in model.model_params.items() if k not in _SKIPPED}
-    state = np.random.get_state()  # noqa: NPY002  # Darts draws a seed of NumPy's where none is given
-    try:
-        return type(model)(**{**options, **changes})
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
 
 
 def costs_of(plan: Plan, setting: Setting, **changes: Any) -> StepCosts:
@@ -216,7 +192,7 @@ def plan_for(
         )
     # Darts notes on a model what it uses: on another one
     _, params = MixedCovariatesTorchModel._setup_for_fit_from_dataset(
-        _fresh(model), series, past_covariates, future_covariates
+        model._twin(None), series, past_covariates, future_covariates
     )
     dataset = params["train_dataset"]
     grid, [layouts] = model._settle([dataset])

@@ -20,28 +20,8 @@ class PredRNNModel(RecurrentGridModel):
     A stack of ST-LSTM layers, through which a memory travels: up through the layers of a step, and
     from the top of it to the bottom of the next. It is the network that MIM starts from.
 
-    Covariates, likelihoods, masks, missing values, losses and forecasts past the output chunk are
-    those of ``MIMModel``, and so is every other option.
-
-    Parameters
-    ----------
-    input_chunk_length, output_chunk_length, output_chunk_shift
-        As for ``MIMModel``.
-    hidden_channels
-        Channels of each layer from the bottom to the top, at least one layer.
-    kernel_size, patch_size, layer_norm, forget_bias
-        As for ``MIMModel``.
-    dropout, scheduled_sampling, recompute, fast_path, use_static_covariates, grid
-        As for ``MIMModel``.
-    **kwargs
-        Everything else that Darts' torch models take, as for ``MIMModel``.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of its range, or is one that this model does not support.
-    TypeError
-        If ``grid`` or ``scheduled_sampling`` is of a wrong type.
+    Covariates, likelihoods, masks, missing values, losses, forecasts past the output chunk and the
+    options are those of ``RecurrentGridModel``; there must be at least one layer.
 
     References
     ----------

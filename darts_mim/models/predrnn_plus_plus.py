@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from darts_mim.grid import Grid
 from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.predrnn_plus_plus import PredRNNPlusPlusNetwork
-from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = ["PredRNNPlusPlusModel"]
 
@@ -26,31 +23,20 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
     after that of the layer, and a gradient highway between the first two of them.
 
     Covariates, likelihoods, masks, missing values, losses and forecasts past the output chunk are
-    those of ``MIMModel``, and so is every other option.
+    those of ``RecurrentGridModel``; there must be at least two layers.
 
     Parameters
     ----------
     input_chunk_length, output_chunk_length, output_chunk_shift
-        As for ``MIMModel``.
-    hidden_channels
-        Channels of each layer from the bottom to the top, at least two layers.
-    kernel_size, patch_size, forget_bias
-        As for ``MIMModel``.
+        As for ``GridForecastingModel``.
     layer_norm
-        Whether each convolution's output is layer-normalised; other than in ``MIMModel`` not by
+        Whether each convolution's output is layer-normalised; unlike in the other models not by
         default. The paper has no normalisation, and with it the gradients of this network explode
         over twenty frames.
-    dropout, scheduled_sampling, recompute, fast_path, use_static_covariates, grid
-        As for ``MIMModel``.
     **kwargs
-        Everything else that Darts' torch models take, as for ``MIMModel``.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of its range, or is one that this model does not support.
-    TypeError
-        If ``grid`` or ``scheduled_sampling`` is of a wrong type.
+        Options of ``RecurrentGridModel``, such as ``kernel_size``, ``patch_size``, ``dropout`` and
+        ``fast_path``; of ``GridForecastingModel``, such as ``scheduled_sampling`` and ``grid``; and
+        of Darts' torch models.
 
     References
     ----------
@@ -86,32 +72,13 @@ class PredRNNPlusPlusModel(RecurrentGridModel):
         output_chunk_length: int,
         output_chunk_shift: int = 0,
         *,
-        hidden_channels: Sequence[int] = (64, 64, 64, 64),
-        kernel_size: int = 5,
-        patch_size: int = 1,
         layer_norm: bool = False,
-        forget_bias: float = 1.0,
-        dropout: float = 0.0,
-        scheduled_sampling: ScheduledSampling | None = None,
-        recompute: bool = False,
-        fast_path: bool | None = None,
-        use_static_covariates: bool = True,
-        grid: Grid | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             input_chunk_length,
             output_chunk_length,
             output_chunk_shift,
-            hidden_channels=hidden_channels,
-            kernel_size=kernel_size,
-            patch_size=patch_size,
             layer_norm=layer_norm,
-            forget_bias=forget_bias,
-            dropout=dropout,
-            scheduled_sampling=scheduled_sampling,
-            recompute=recompute,
-            fast_path=fast_path,
-            use_static_covariates=use_static_covariates,
-            grid=grid,
+            **kwargs,
         )

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.torch import MonteCarloDropout
 
 from darts_mim.checks import checked_number
-from darts_mim.grid import Grid
 from darts_mim.models.base import GridForecastingModel
-from darts_mim.models.checks import checked_sampling
-from darts_mim.models.covariates import InputLayout
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.nn.checks import check_patch_fits, checked_options
 from darts_mim.nn.recurrent import RecurrentNetwork
-from darts_mim.nn.sampling import ScheduledSampling
 
 __all__ = ["RecurrentGridModel", "RecurrentModule"]
 
@@ -27,8 +23,6 @@ class RecurrentModule(GridForecastingModule, ABC):
 
     Parameters
     ----------
-    grid, input_layout, scheduled_sampling, seed
-        As for ``GridForecastingModule``.
     network_options
         Options of the network.
     dropout
@@ -39,43 +33,62 @@ class RecurrentModule(GridForecastingModule, ABC):
 
     network_type: ClassVar[type[RecurrentNetwork[Any]]]
 
-    def __init__(
-        self,
-        grid: Grid,
-        input_layout: InputLayout,
-        network_options: dict[str, Any],
-        dropout: float,
-        scheduled_sampling: ScheduledSampling | None,
-        seed: int,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            grid=grid,
-            input_layout=input_layout,
-            scheduled_sampling=scheduled_sampling,
-            seed=seed,
-            **kwargs,
-        )
+    def __init__(self, network_options: dict[str, Any], dropout: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # also without dropout, so that a sweep over it may begin there
+        self.dropout = MonteCarloDropout(dropout)
         self.network = self.network_type(
             **network_options,
             **self.network_sizes,
-            dropout=MonteCarloDropout(dropout) if dropout else None,
+            dropout=self.dropout if dropout else None,
         )
 
 
 class RecurrentGridModel(GridForecastingModel, ABC):
     """Darts model with a ``RecurrentNetwork``; a subclass names its module.
 
+    The network reads the frames of the input chunk one by one, then predicts the frames of the
+    output chunk, each from the one it predicted before. For ``n > output_chunk_length`` it
+    carries its state on: ``predict(n)`` is one rollout of n frames, and its first frames are those
+    of any shorter forecast.
+
+    The training loss covers the prediction of every next frame, of the input chunk's as well as
+    of the output chunk's; the validation loss and ``torch_metrics`` cover the output chunk alone.
+
+    ``GridForecastingModel`` documents covariates, likelihoods, missing values and the options that
+    are not listed here.
+
     Parameters
     ----------
     input_chunk_length, output_chunk_length, output_chunk_shift
-        As for ``MIMModel``.
-    hidden_channels, kernel_size, patch_size, layer_norm, forget_bias, recompute, fast_path
-        Options that all recurrent networks have, as for ``MIMModel``.
-    dropout, scheduled_sampling, use_static_covariates, grid
-        As for ``MIMModel``.
+        As for ``GridForecastingModel``.
+    hidden_channels
+        Channels of each layer from the bottom to the top.
+    kernel_size
+        Side of the square kernels, odd.
+    patch_size
+        Side of the square patches that frames are folded into, in cells; at most the height and
+        the width of the grid. Frames that it does not divide are padded and cropped again.
+    layer_norm
+        Whether each convolution's output is layer-normalised.
+    forget_bias
+        Constant added to the initial bias of the forget gates.
+    dropout
+        Probability in [0, 1) of dropping a channel of a layer's hidden state on its way up, for a
+        whole sequence at once. With ``predict(..., num_samples=..., mc_dropout=True)`` each sample
+        is the rollout of one thinned network; without dropout the samples are equal.
+    recompute
+        Whether training computes the activations of a time step again in the backward pass, rather
+        than to store those of all steps. The loss and the weights are the same; a step takes a
+        fraction of the memory and about a third more operations (``summary`` counts them).
+    fast_path
+        Whether to take the fast path: the same network with fewer passes over the tensors and, on
+        a CPU, fewer products in its convolutions, in kernels that are compiled once on the machine
+        they run on. ``None`` takes it wherever it is known to be right and faster, ``True``
+        wherever it can run, ``False`` never; the reason against it is logged. Results are the same
+        but for rounding.
     **kwargs
-        Everything else that Darts' torch models take.
+        Options of ``GridForecastingModel``, and those of Darts' torch models.
     """
 
     module_type: ClassVar[type[RecurrentModule]]
@@ -92,17 +105,13 @@ class RecurrentGridModel(GridForecastingModel, ABC):
         layer_norm: bool = True,
         forget_bias: float = 1.0,
         dropout: float = 0.0,
-        scheduled_sampling: ScheduledSampling | None = None,
         recompute: bool = False,
         fast_path: bool | None = None,
-        use_static_covariates: bool = True,
-        grid: Grid | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(grid, use_static_covariates)
-        self.network_options: dict[str, Any] = {}
-        self._set_network_options(
-            checked_options(
+        super().__init__(input_chunk_length, output_chunk_length, output_chunk_shift, **kwargs)
+        self.set_network_options(
+            **checked_options(
                 hidden_channels=hidden_channels,
                 kernel_size=kernel_size,
                 patch_size=patch_size,
@@ -113,21 +122,10 @@ class RecurrentGridModel(GridForecastingModel, ABC):
                 least_layers=self.module_type.network_type.least_layers,
             )
         )
-        self.scheduled_sampling = checked_sampling(scheduled_sampling)
         self.dropout = checked_number("dropout", dropout, 0.0, 0.99)
+        self._complete_params({"dropout": dropout})
 
-    def _set_network_options(self, options: Mapping[str, Any]) -> None:
-        """Keep checked options of the network."""
-        self.network_options.update(options)
-        # Darts compares them as they were given when weights are loaded: (4, 4) is not [4, 4]
-        self.model_params.update(options)
-
-    def _create_model(self, train_sample: TorchTrainingSample) -> RecurrentModule:
-        params = self._module_params(train_sample)
+    def _module_params(self, train_sample: TorchTrainingSample) -> dict[str, Any]:
+        params = super()._module_params(train_sample)
         check_patch_fits(self.network_options["patch_size"], *params["grid"].shape[1:])
-        return self.module_type(
-            network_options=self.network_options,
-            dropout=self.dropout,
-            scheduled_sampling=self.scheduled_sampling,
-            **params,
-        )
+        return {**params, "dropout": self.dropout}

@@ -1,36 +1,60 @@
-"""How grid models are saved and loaded, and move to grids of other sizes."""
+"""How grid models are saved and loaded, and move to grids and chunks of other sizes."""
 
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pytorch_lightning as pl
 from darts import TimeSeries
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
-from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
+from darts.models.forecasting.torch_forecasting_model import (
+    DEFAULT_DARTS_FOLDER,
+    INIT_MODEL_NAME,
+    MixedCovariatesTorchModel,
+    _get_checkpoint_fname,
+)
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+from darts.utils.serialization import safe_globals
 from darts.utils.torch import random_method
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
+from torch.utils._pytree import tree_leaves
 
 from darts_mim.grid import Grid
-from darts_mim.models.checkpoints import AtomicCheckpointIO
+from darts_mim.models.checkpoints import (
+    AtomicCheckpointIO,
+    check_pair,
+    draft_of,
+    seal,
+    verify,
+    weights_of,
+)
 from darts_mim.models.covariates import CovariateLayout
+from darts_mim.models.locking import one_at_a_time
 
 if TYPE_CHECKING:
     from darts_mim.models.module import GridForecastingModule
 
+# options of networks that the shapes of the weights do not depend on
+_FREE_OPTIONS = ("fast_path", "forget_bias", "recompute")
+
 
 class SavedGridModel(MixedCovariatesTorchModel, ABC):
-    """Darts model whose files appear whole, and whose weights may fit grids of any size."""
+    """Darts model whose files are whole, and whose weights may fit grids of any size."""
 
     fits_any_grid: ClassVar[bool] = True
     """Whether the network's weights fit grids of any height and width."""
 
+    fits_any_length: ClassVar[bool] = True
+    """Whether the network's weights fit input and output chunks of any length."""
+
+    network_options: dict[str, Any]
     _given_grid: Grid | None
     _fitted_grid: Grid | None
     _covariate_layouts: dict[str, CovariateLayout]
@@ -40,10 +64,13 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
         """Grid of the target: the one given, else the fitted series' one, ``None`` before."""
         return self._given_grid or self._fitted_grid
 
+    @one_at_a_time
     def save(  # type: ignore[override]  # like Darts' own torch models: files alone, no options
         self, path: str | PathLike[str] | None = None, clean: bool = False
     ) -> None:
-        """Save the model as Darts does, but so that each file appears whole or not at all.
+        """Save the model as Darts does, but so that a save that is killed leaves an earlier one.
+
+        Both files carry checksums, which ``load`` verifies.
 
         Parameters
         ----------
@@ -54,23 +81,161 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
             Whether to leave out the training series and Lightning's options.
         """
         target = Path(path or f"{self._default_save_path()}.pt")
-        if self.model_created and self.trainer is None and not self.load_ckpt_path:
-            # Darts saves weights through a trainer; a model just loaded would lose them silently
-            trainer = pl.Trainer(
-                accelerator="cpu",
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
+        draft = draft_of(target)
+        if self.model_created and (self.trainer or not self.load_ckpt_path):
+            # Darts saves weights through a trainer: a model just loaded has none, and a forecast
+            # that was refused leaves one without a module
+            self.trainer = self.trainer or self._init_trainer(
+                {"accelerator": "cpu", "logger": False}
             )
-            trainer.strategy.connect(cast(PLForecastingModule, self.model))
-            self.trainer = trainer
-        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-            super().save(str(Path(folder) / target.name), clean)
-            # the weights first: a model without them would load, and know nothing
-            for draft in sorted(Path(folder).iterdir(), reverse=True):
-                draft.replace(target.with_name(draft.name))
+            if self.trainer.model is None:
+                self.trainer.strategy.connect(cast(PLForecastingModule, self.model))
+        if getattr(rank_zero_only, "rank", 0) > 0:
+            if self.trainer is not None:  # all processes take part, and the first one writes
+                self.trainer.save_checkpoint(weights_of(draft), weights_only=clean)
+            return
+        try:
+            super().save(str(draft), clean)
+            has_weights = weights_of(draft).exists()
+            seal(draft, *([seal(weights_of(draft))] if has_weights else []))
+            # the weights first: `check_pair` goes on from there
+            if has_weights:
+                weights_of(draft).replace(weights_of(target))
+            else:
+                weights_of(target).unlink(missing_ok=True)
+            draft.replace(target)
+        finally:
+            for each in (draft, weights_of(draft)):
+                each.unlink(missing_ok=True)
 
+    @staticmethod
+    def load(path: str | PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """Load a model as Darts does, from files that are whole and belong together.
+
+        Parameters
+        ----------
+        path
+            Path that the model was saved to.
+        *args, **kwargs
+            As for Darts' torch models.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged, or the weights are not those of the model.
+        """
+        check_pair(Path(path))
+        verify(Path(path))
+        return MixedCovariatesTorchModel.load(str(path), *args, **kwargs)
+
+    @staticmethod
+    def load_from_checkpoint(
+        model_name: str, work_dir: str | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a model from the folder of its run as Darts does, from files that are whole."""
+        verify(Path(work_dir or DEFAULT_DARTS_FOLDER) / model_name / INIT_MODEL_NAME)
+        return MixedCovariatesTorchModel.load_from_checkpoint(model_name, work_dir, *args, **kwargs)
+
+    def _load_from_checkpoint(
+        self, file_path: str | PathLike[str], trusted: bool = False, **kwargs: Any
+    ) -> PLForecastingModule:
+        # `load_best` trusts any file that a checkpoint in the run's folder names: no file is, but
+        # classes in the options of this model may be in it
+        verify(Path(file_path))
+        with safe_globals(self._classes_in_use()):
+            module: PLForecastingModule = super()._load_from_checkpoint(file_path, **kwargs)
+        return module
+
+    def _classes_in_use(self) -> list[Callable[..., Any]]:
+        leaves = (
+            each if isinstance(each, type | FunctionType) else type(each)
+            for each in tree_leaves(self.model_params)
+        )
+        return [each for each in leaves if each.__module__ != "builtins"]
+
+    @one_at_a_time
+    @random_method
+    def load_weights_from_checkpoint(
+        self,
+        model_name: str | None = None,
+        work_dir: str | None = None,
+        file_name: str | None = None,
+        best: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Load weights as Darts does; training after it follows ``random_state``."""
+        folder = Path(work_dir or DEFAULT_DARTS_FOLDER) / (model_name or self.model_name)
+        file_name = file_name or _get_checkpoint_fname(folder.parent, folder.name, best=best)
+        if file_name.startswith(("last-", "best-")):
+            files = [folder / INIT_MODEL_NAME, folder / "checkpoints" / file_name]
+        else:
+            files = [Path(file_name).with_suffix(""), Path(file_name)]
+            check_pair(files[0])
+        for file in files:
+            verify(file)
+        super().load_weights_from_checkpoint(model_name, work_dir, file_name, best, **kwargs)
+
+    def _weight_options(self, grid: Grid) -> dict[str, Any]:
+        """Return the options that a model on a grid must share with the weights it loads."""
+        module_options = cast(dict[str, Any], self.pl_module_params)
+        norm = module_options.get("use_reversible_instance_norm")
+        options = {k: v for k, v in self.network_options.items() if k not in _FREE_OPTIONS}
+        options["likelihood"] = module_options.get("likelihood")
+        options["use_reversible_instance_norm"] = norm
+        options["use_static_covariates"] = self.considers_static_covariates
+        if not self.fits_any_length:
+            options["input_chunk_length"] = self.input_chunk_length
+            options["output_chunk_length"] = self.output_chunk_length
+        options["grid.channels"], options["grid.has_mask"] = grid.channels, grid.mask is not None
+        # an affine norm has a gain and a bias for each component
+        if not self.fits_any_grid or (norm and norm != {"affine": False}):
+            options["grid.height"], options["grid.width"] = grid.shape[1:]
+        return options
+
+    def _check_ckpt_parameters(self, tfm_save: SavedGridModel) -> None:
+        """Check the options of a model whose weights are loaded, and settle grid and encoders."""
+        saved = cast(Grid, tfm_save.grid)
+        grid = self._given_grid or saved
+        got, expected = self._weight_options(grid), tfm_save._weight_options(saved)
+        wrong = [
+            f"found {name}={got.get(name)!r}, should be {name}={expected.get(name)!r}"
+            for name in {**expected, **got}
+            if got.get(name) != expected.get(name)
+        ]
+        if wrong:
+            raise ValueError(
+                f"the weights do not fit this {type(self).__name__}: {'; '.join(wrong)}. Make it "
+                "with the options of the model that the weights are from"
+            )
+        self._covariate_layouts, self._fitted_grid = tfm_save._covariate_layouts, grid
+        self.train_sample = self._sample_on(grid, saved)
+        if self._model_encoder_settings != tfm_save._model_encoder_settings:
+            self.encoders = self.initialize_encoders()  # they are for chunks of a length
+
+    def _sample_on(self, given: Grid, saved: Grid) -> TorchTrainingSample:
+        """Return the training sample on another grid, of this model's lengths, in zeros."""
+        sample = cast(TorchTrainingSample, self.train_sample)
+
+        def zeros(name: str, array: np.ndarray) -> np.ndarray:
+            rows, columns = array.shape
+            layout = self._covariate_layouts.get(name.removeprefix("historic_"))
+            if name in ("past_target", "future_target"):
+                columns = given.n_components
+            elif layout is not None:
+                extra = given.height * given.width - saved.height * saved.width
+                columns += layout.channels * extra
+            if name == "static_covariates":
+                rows = given.n_components if 1 < rows == saved.n_components else rows
+            elif name in ("future_target", "future_covariates"):
+                rows = self.output_chunk_length
+            else:
+                rows = self.input_chunk_length
+            return np.zeros((rows, columns), dtype=array.dtype)
+
+        arrays = sample.feature_arrays().items()
+        return sample.replace(**{k: zeros(k, a) for k, a in arrays if a is not None})
+
+    @one_at_a_time
     def to_onnx(
         self, path: str | PathLike[str] | None = None, *, horizon: int | None = None, **kwargs: Any
     ) -> None:
@@ -112,86 +277,6 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
             horizon,
             **kwargs,
         )
-
-    @random_method
-    def load_weights_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Load weights as Darts does; training after it follows ``random_state``."""
-        if kwargs.get("skip_checks") and self._given_grid is None:
-            raise ValueError(
-                "`skip_checks=True` skips reading the grid of the weights; give it with "
-                f"`{type(self).__name__}(grid=...)`, or leave `skip_checks` out"
-            )
-        super().load_weights_from_checkpoint(*args, **kwargs)
-
-    @property
-    def _ckpt_skipped_params(self) -> list[str]:
-        """Options that may differ between a model and the weights it loads."""
-        return [
-            *super()._ckpt_skipped_params,
-            "fast_path",
-            "grid",
-            "recompute",
-            "scheduled_sampling",
-        ]
-
-    def _check_ckpt_parameters(self, tfm_save: SavedGridModel) -> None:
-        """Check the options of a model whose weights are loaded, and settle the grid.
-
-        Where the network's weights fit any height and width, they move to another one with
-        ``grid=``.
-        """
-        super()._check_ckpt_parameters(tfm_save)
-        saved, given = cast(Grid, tfm_save.grid), self._given_grid
-        self._covariate_layouts = tfm_save._covariate_layouts
-        if given is None:
-            self._fitted_grid = saved
-            return
-        if (given.mask is None) != (saved.mask is None):
-            raise ValueError(
-                f"`grid` is a {given}, but the weights are for a {saved}: the network reads the "
-                "mask of the one and there is none in the other; give a grid with a mask of all "
-                "cells, `np.ones((height, width), bool)`, or train with one"
-            )
-        if given.channels != saved.channels:
-            raise ValueError(
-                f"`grid` has {given.channels} channels, but the weights are for "
-                f"{saved.channels}; give a grid of as many channels"
-            )
-        if not self.fits_any_grid and given.shape[1:] != saved.shape[1:]:
-            raise ValueError(
-                f"`grid` has {given.height} rows x {given.width} columns, but the weights are for "
-                f"{saved.height} rows x {saved.width} columns: {type(self).__name__} has weights "
-                "for each cell of its grid; give a grid of that size, or train a model on this one"
-            )
-        rin = self.model_params.get("use_reversible_instance_norm")
-        is_affine = rin.get("affine", True) if isinstance(rin, dict) else rin
-        if is_affine and given.n_components != saved.n_components:
-            raise ValueError(
-                "`use_reversible_instance_norm` has a gain and a bias for each component, which "
-                "do not fit a grid of another size; train with "
-                "`use_reversible_instance_norm={'affine': False}`"
-            )
-        self.train_sample = self._sample_on(given, saved)
-
-    def _sample_on(self, given: Grid, saved: Grid) -> TorchTrainingSample:
-        """Return the training sample on another grid, in zeros: just its shapes matter."""
-        sample = cast(TorchTrainingSample, self.train_sample)
-
-        def zeros(name: str, array: np.ndarray) -> np.ndarray:
-            layout = self._covariate_layouts.get(name.removeprefix("historic_"))
-            if name in ("past_target", "future_target"):
-                shape = (len(array), given.n_components)
-            elif layout is not None:
-                extra = layout.channels * (given.height * given.width - saved.height * saved.width)
-                shape = (len(array), array.shape[1] + extra)
-            else:
-                is_shared = len(array) == 1 or len(array) != saved.n_components
-                rows = len(array) if is_shared else given.n_components
-                shape = (rows, array.shape[1]) if name == "static_covariates" else array.shape
-            return np.zeros(shape, dtype=array.dtype)
-
-        arrays = sample.feature_arrays().items()
-        return sample.replace(**{k: zeros(k, a) for k, a in arrays if a is not None})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, in which no array is mapped from a file.

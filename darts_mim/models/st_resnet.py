@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from darts.utils.data.torch_datasets.utils import TorchTrainingSample
-
-from darts_mim.grid import Grid
 from darts_mim.models.base import GridForecastingModel
-from darts_mim.models.checks import checked_sampling
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.nn.checks import checked_st_resnet_options
 from darts_mim.nn.lags import Lags
-from darts_mim.nn.sampling import ScheduledSampling
 from darts_mim.nn.st_resnet import STResNetNetwork
 
 __all__ = ["STResNetModel"]
@@ -42,7 +37,8 @@ class STResNetModel(GridForecastingModel):
     rollout of n frames, for any n. All that it reads lies in ``input_chunk_length`` frames of one
     series.
 
-    Likelihoods, masks, losses, ``output_chunk_shift`` and files are those of ``MIMModel``, but for:
+    Likelihoods, masks, losses, ``output_chunk_shift`` and files are those of
+    ``GridForecastingModel``, with these differences:
 
     - The training loss covers the output chunk alone: the network predicts no frame of the context.
       Scheduled sampling is of the output chunk, too.
@@ -59,7 +55,7 @@ class STResNetModel(GridForecastingModel):
         Number of frames that the network may read, at least the largest of ``closeness``,
         ``period * period_length`` and ``trend * trend_length``: 336 with the defaults.
     output_chunk_length, output_chunk_shift
-        As for ``MIMModel``.
+        As for ``GridForecastingModel``.
     closeness
         Number of frames just before the predicted one that are read, at least 1.
     period, trend
@@ -70,8 +66,8 @@ class STResNetModel(GridForecastingModel):
     hidden_channels
         Channels of the residual units.
     residual_units
-        Number of residual units in each branch; 12 in the paper's L12-E for
-        Beijing; its best, L12-E-BN, has batch normalisation besides, which is not here.
+        Number of residual units in each branch; 12 in the paper's L12-E for Beijing. The paper's
+        best network, L12-E-BN, also has batch normalisation, which is not implemented.
     kernel_size
         Side of the square kernels, odd.
     external_units
@@ -80,15 +76,12 @@ class STResNetModel(GridForecastingModel):
         Whether forecasts go through a tanh, as in the paper, whose data are scaled to [-1, 1]. By
         default they do not. Not beside a ``likelihood`` or ``use_reversible_instance_norm``, whose
         parameters and scale have no such bounds.
-    scheduled_sampling
-        How often training feeds the network a true frame of the output chunk, as for ``MIMModel``.
     recompute
         Whether training computes the activations of a branch again in the backward pass, rather
         than to store them. The loss and the weights are the same.
-    use_static_covariates, grid
-        As for ``MIMModel``.
     **kwargs
-        Everything else that Darts' torch models take, as for ``MIMModel``.
+        Options of ``GridForecastingModel``, such as ``grid`` and ``scheduled_sampling`` (of the
+        output chunk alone), and of Darts' torch models.
 
     Raises
     ------
@@ -127,6 +120,7 @@ class STResNetModel(GridForecastingModel):
     """
 
     fits_any_grid = False
+    module_type = _STResNetModule
 
     def __init__(
         self,
@@ -144,14 +138,11 @@ class STResNetModel(GridForecastingModel):
         kernel_size: int = 3,
         external_units: int = 10,
         tanh: bool = False,
-        scheduled_sampling: ScheduledSampling | None = None,
         recompute: bool = False,
-        use_static_covariates: bool = True,
-        grid: Grid | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(grid, use_static_covariates)
-        self.network_options = checked_st_resnet_options(
+        super().__init__(input_chunk_length, output_chunk_length, output_chunk_shift, **kwargs)
+        options = checked_st_resnet_options(
             closeness=closeness,
             period=period,
             trend=trend,
@@ -164,22 +155,11 @@ class STResNetModel(GridForecastingModel):
             tanh=tanh,
             recompute=recompute,
         )
-        # Darts compares them as they were given when weights are loaded
-        self.model_params.update(self.network_options)
-        Lags.of(self.network_options).check_reach("input_chunk_length", input_chunk_length)
-        self.scheduled_sampling = checked_sampling(
-            scheduled_sampling, predicts_context=_STResNetModule.predicts_context
-        )
+        self.set_network_options(**options)
+        Lags.of(options).check_reach("input_chunk_length", input_chunk_length)
         for name in ("likelihood", "use_reversible_instance_norm"):
-            if tanh and self.model_params.get(name):
+            if tanh and kwargs.get(name):
                 raise ValueError(
-                    f"`tanh=True` bounds to (-1, 1) what the network says, got `{name}` beside it, "
-                    "for which it must say what has no bounds; leave one of them out"
+                    f"`tanh=True` bounds the network's output to (-1, 1), got `{name}` beside it, "
+                    "which needs an output without bounds; leave one of them out"
                 )
-
-    def _create_model(self, train_sample: TorchTrainingSample) -> _STResNetModule:
-        return _STResNetModule(
-            self.network_options,
-            scheduled_sampling=self.scheduled_sampling,
-            **self._module_params(train_sample),
-        )

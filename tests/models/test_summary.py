@@ -215,24 +215,13 @@ class Convolution(nn.Module):
 
 
 class ConvolutionModule(GridForecastingModule):
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, network_options: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.network = Convolution(**self.network_sizes)
 
 
 class ConvolutionModel(GridForecastingModel):
-    def __init__(
-        self,
-        input_chunk_length: int,
-        output_chunk_length: int,
-        output_chunk_shift: int = 0,
-        grid: Grid | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(grid, use_static_covariates=False)
-
-    def _create_model(self, train_sample: Any) -> ConvolutionModule:
-        return ConvolutionModule(scheduled_sampling=None, **self._module_params(train_sample))
+    module_type = ConvolutionModule
 
 
 def test_any_network_on_the_base_is_summarised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,26 +251,23 @@ class Wide(Convolution):
 
 
 class WideModule(GridForecastingModule):
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, network_options: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.network = Wide(**self.network_sizes)
 
 
 class WideModel(ConvolutionModel):
+    module_type = WideModule
+
     def __init__(
         self,
         input_chunk_length: int,
         output_chunk_length: int,
-        output_chunk_shift: int = 0,
-        grid: Grid | None = None,
         hidden_channels: int = 16,
         patch_size: tuple[int, int] = (2, 2),
         **kwargs: Any,
     ) -> None:
-        GridForecastingModel.__init__(self, grid, use_static_covariates=False)
-
-    def _create_model(self, train_sample: Any) -> WideModule:
-        return WideModule(scheduled_sampling=None, **self._module_params(train_sample))
+        super().__init__(input_chunk_length, output_chunk_length, **kwargs)
 
 
 def test_options_of_other_networks_may_mean_what_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
