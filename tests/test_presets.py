@@ -39,12 +39,22 @@ def test_each_makes_a_model(name: str) -> None:
     assert options == before
 
 
+def test_trainer_options_join_those_of_a_preset() -> None:
+    model = MIMModel(**presets.LAPTOP, pl_trainer_kwargs={"accelerator": "cpu"})
+    assert model.trainer_params["max_steps"] == 1_000
+    assert model.trainer_params["max_epochs"] == -1
+    assert model.trainer_params["accelerator"] == "cpu"
+    shorter = MIMModel(**presets.LAPTOP | {"batch_size": 2, "max_steps": 5}).untrained_model()
+    assert shorter.trainer_params["max_steps"] == 5
+    assert shorter.batch_size == 2
+
+
 @pytest.mark.parametrize("name", ["MOVING_MNIST", "KTH", "TAXIBJ"])
 def test_the_paper_s_are_its_settings(name: str) -> None:
     options = preset(name)
     assert options["hidden_channels"] == (64,) * 4
     assert options["optimizer_kwargs"] == {"lr": 0.001}
-    assert options["pl_trainer_kwargs"]["max_steps"] == 100_000
+    assert options["max_steps"] == 100_000
     frames = 4 if name == "TAXIBJ" else 10
     assert options["input_chunk_length"] == options["output_chunk_length"] == frames
     sampling = None if name == "TAXIBJ" else ScheduledSampling.linear(50_000)
@@ -66,8 +76,7 @@ def test_the_tiny_one_learns_in_seconds() -> None:
     series = frames_to_series(np.exp(-spot / 6)[:, None])
     train, test = series[:48], series[48:]
     before = deepcopy(presets.TINY)
-    trainer = {**presets.TINY["pl_trainer_kwargs"], **QUIET}
-    model = MIMModel(**{**presets.TINY, "pl_trainer_kwargs": trainer}, random_state=0).fit(train)
+    model = MIMModel(**presets.TINY, pl_trainer_kwargs=QUIET, random_state=0).fit(train)
     assert model.trainer.global_step == 50
     assert before == presets.TINY
     truth = series_to_frames(test[:4])

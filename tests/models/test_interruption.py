@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -81,12 +80,8 @@ def names(folder: Path, pattern: str = "last-*") -> list[str]:
 # --- what processes run -------------------------------------------------------------------------
 
 
-def start(folder: Path, n_epochs: int = N_EPOCHS) -> None:
-    train(make_model(folder, n_epochs))
-
-
-def resume(folder: Path) -> None:
-    train(load(folder))
+def start(folder: Path) -> None:
+    train(make_model(folder))
 
 
 def start_and_die(folder: Path, moment: int, amid_writing: bool) -> None:
@@ -166,27 +161,6 @@ def test_a_run_killed_at_any_change_to_its_files_goes_on(
     expected = [[], *([name] for name in last[:-1])]
     expected += [] if amid_writing else [last[:2], last[1:]]
     assert {tuple(each) for each in found} == {tuple(each) for each in expected}
-
-
-@pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
-    n_epochs = 30
-    function, args = start, (tmp_path / "parted", n_epochs)
-    (tmp_path / "parted").mkdir()
-    for delay in np.random.default_rng(0).uniform(0.0, 0.1, size=3):
-        before = names(tmp_path / "parted")
-        process = PROCESSES.Process(target=function, args=args, daemon=True)
-        process.start()
-        while names(tmp_path / "parted") == before:
-            assert process.is_alive()
-            time.sleep(0.001)
-        time.sleep(delay)
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        function, args = resume, args[:1]
-    parted, whole = train(load(tmp_path / "parted")), train(make_model(tmp_path, n_epochs))
-    assert torch.equal(parted, whole)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:

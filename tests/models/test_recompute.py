@@ -1,8 +1,5 @@
 """A model that recomputes its activations is the model that stores them."""
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,52 +56,3 @@ def test_files_keep_the_option_and_weights_do_not_care() -> None:
     forecasts = [each.predict(3, series=series).all_values() for each in (model, loaded, other)]
     np.testing.assert_array_equal(forecasts[0], forecasts[1])
     np.testing.assert_array_equal(forecasts[0], forecasts[2])
-
-
-@pytest.mark.slow
-def test_a_model_that_recomputes_is_exported() -> None:
-    pytest.importorskip("onnxscript", reason="needs the extra onnx")
-    runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
-    sizes = []
-    for recompute in (False, True):
-        model = make_model(recompute=recompute).fit(make_series())
-        model.to_onnx(f"{recompute}.onnx")
-        sizes.append(len(runtime.InferenceSession(f"{recompute}.onnx").get_inputs()))
-    assert sizes[0] == sizes[1]
-
-
-SCRIPT = """
-import sys
-import numpy as np
-import torch
-from darts_mim import MIMModel, frames_to_series
-
-torch.set_num_threads(1)
-frames = np.random.default_rng(0).random((12, 2, 5, 6), dtype=np.float32)
-trainer = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "logger": False}
-trainer |= {"enable_progress_bar": False, "enable_model_summary": False}
-model = MIMModel(
-    3, 2, hidden_channels=(4, 3), kernel_size=3, patch_size=2, batch_size=2, n_epochs=2,
-    random_state=0, recompute=sys.argv[1] == "True", pl_trainer_kwargs=trainer,
-)
-model.fit(frames_to_series(frames))
-weights = torch.cat([p.detach().flatten() for p in model.model.parameters()])
-if model.model.global_rank == 0:
-    np.save(sys.argv[2], weights.numpy())
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_come_to_the_same_weights(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    found = []
-    for recompute in ("False", "True"):
-        path = tmp_path / f"{recompute}.npy"
-        command = [sys.executable, str(script), recompute, str(path)]
-        answer = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300
-        )
-        assert answer.returncode == 0, answer.stderr
-        found.append(np.load(path))
-    np.testing.assert_array_equal(*found)

@@ -10,23 +10,17 @@ import pytest
 import torch
 import torchmetrics
 from darts import TimeSeries
-from darts.utils.data.torch_datasets.utils import TorchTrainingBatch
-from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from darts.utils.likelihood_models.torch import GaussianLikelihood
 from darts.utils.onnx import run_onnx_prediction
-from darts.utils.timeseries_generation import datetime_attribute_timeseries
 
 from darts_mim import (
     Grid,
-    MIMModel,
     ScheduledSampling,
     STResNetModel,
-    frame_mse,
     frames_to_series,
     series_to_frames,
 )
-from darts_mim.models import summary
-from darts_mim.models.capacity import Capacity
-from darts_mim.nn import FedFrame, Schedule
+from darts_mim.nn import Schedule
 from tests.models.small_models import GRID, TRAINER, make_series
 
 CONTEXT, HORIZON = 6, 2
@@ -86,18 +80,6 @@ def test_a_forecast_is_the_network_s_of_the_input_chunk(fitted: STResNetModel) -
     np.testing.assert_allclose(frames_of(forecast)[:3], frames_of(shorter), rtol=0, atol=1e-6)
 
 
-def test_forecasts_depend_on_neither_batch_size_nor_calls_before(fitted: STResNetModel) -> None:
-    several = [make_series(8 + k, seed=k) for k in range(3)]
-    together = fitted.predict(4, several)
-    for batch_size in (1, 2):
-        for one, other in zip(
-            together, fitted.predict(4, several, batch_size=batch_size), strict=True
-        ):
-            np.testing.assert_allclose(one.values(), other.values(), rtol=0, atol=1e-6)
-    again = fitted.predict(4, several[1])
-    np.testing.assert_allclose(again.values(), together[1].values(), rtol=0, atol=1e-6)
-
-
 def test_historical_forecasts_equal_predict_at_each_point(fitted: STResNetModel) -> None:
     series = make_series(16, seed=4)
     results = [
@@ -118,30 +100,7 @@ def test_historical_forecasts_equal_predict_at_each_point(fitted: STResNetModel)
             np.testing.assert_allclose(forecast.values(), expected.values(), rtol=0, atol=1e-6)
 
 
-def test_a_backtest_gives_an_error_for_each_frame(fitted: STResNetModel) -> None:
-    errors = fitted.backtest(
-        make_series(16), start=10, forecast_horizon=3, retrain=False, metric=frame_mse
-    )
-    assert np.shape(errors) == (3,)
-    assert np.isfinite(errors).all()
-
-
-def test_its_capabilities_are_those_of_mim() -> None:
-    options = {"likelihood": GaussianLikelihood()}
-    ours, mim = make_model(**options), MIMModel(CONTEXT, HORIZON, **options)
-    names = [name for name in dir(mim) if name.startswith("supports_")]
-    assert len(names) > 8
-    assert {name: getattr(ours, name) for name in names} == {
-        name: getattr(mim, name) for name in names
-    }
-    assert ours.extreme_lags == mim.extreme_lags
-
-
-def test_a_series_without_a_grid_is_forecast_too() -> None:
-    series = TimeSeries.from_values(np.random.default_rng(0).random((20, 3), dtype=np.float32))
-    assert make_model().fit(series).predict(4).n_components == 3
-
-
+@pytest.mark.slow
 def test_a_day_and_a_week_are_learnt_cell_by_cell() -> None:
     t = np.arange(150)
     day = np.sin(2 * np.pi * t / 6)[:, None, None, None] * np.linspace(-1, 1, 30).reshape(5, 6)
@@ -193,15 +152,6 @@ def test_the_losses_and_metrics_are_of_the_horizon_alone(has_gaps: bool, is_mask
         assert found[f"{name}_MeanSquaredError"] == pytest.approx(errors[known].mean(), rel=1e-5)
 
 
-def test_training_predicts_the_horizon_alone(fitted: STResNetModel) -> None:
-    frames = torch.from_numpy(make_frames(CONTEXT + HORIZON).reshape(1, -1, GRID.n_components))
-    past, future = frames.split([CONTEXT, HORIZON], dim=1)
-    batch = TorchTrainingBatch(past_target=past, future_target=future)
-    _, output, target = fitted.model.next_frame_loss(batch, None)
-    assert output.prediction.shape == (1, HORIZON, GRID.n_components, 1)
-    assert torch.equal(target, future)
-
-
 def test_scheduled_sampling_feeds_true_frames_of_the_horizon() -> None:
     series, losses = make_series(14), []
     for sampling in (None, TEACHER):
@@ -214,13 +164,6 @@ def test_scheduled_sampling_feeds_true_frames_of_the_horizon() -> None:
             errors.append(np.mean((forecast.values() - series[t + h].values()) ** 2))
     assert losses[1] == pytest.approx(np.mean(errors), rel=1e-5)
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
-
-
-def test_a_fit_follows_random_state() -> None:
-    series = make_series(14)
-    forecasts = [make_model(random_state=seed).fit(series).predict(2) for seed in (0, 0, 1)]
-    assert forecasts[0] == forecasts[1]
-    assert forecasts[0] != forecasts[2]
 
 
 # --- covariates ---------------------------------------------------------------------------------
@@ -303,96 +246,7 @@ def test_what_the_mask_hides_never_matters() -> None:
         np.testing.assert_array_equal(forecast, forecasts[0])
 
 
-def test_frames_of_a_gap_are_predicted_and_not_returned() -> None:
-    series = make_series(20)
-    model = make_model(output_chunk_shift=2).fit(series)
-    forecast = model.predict(HORIZON)
-    assert forecast.start_time() == series.end_time() + 3 * series.freq
-    context = torch.from_numpy(series.values()[None, -CONTEXT:].reshape(1, CONTEXT, *GRID.shape))
-    with torch.no_grad():
-        expected, _ = model.model.network.eval()(context, 4)
-    np.testing.assert_allclose(frames_of(forecast), expected[0, 2:], rtol=0, atol=1e-6)
-
-
-# --- uncertainty --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def gaussian() -> STResNetModel:
-    return make_model(likelihood=GaussianLikelihood()).fit(make_series(20))
-
-
-@pytest.mark.parametrize("has_gap", [False, True])
-def test_a_drawn_frame_is_read_and_counts_as_observed(
-    gaussian: STResNetModel, has_gap: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames = make_frames(CONTEXT, seed=8)
-    frames[3, 0, 2:] = np.nan if has_gap else 0.5
-    monkeypatch.setattr(
-        GaussianLikelihood, "sample", lambda _, parameters: torch.full_like(parameters[..., 0], 0.3)
-    )
-    module, fed = gaussian.model, []
-    make = module._feed_back
-
-    def record(*args: Any) -> Callable[[torch.Tensor], FedFrame]:
-        feed_back = make(*args)
-
-        def feed(prediction: torch.Tensor) -> FedFrame:
-            fed.append(feed_back(prediction))
-            return fed[-1]
-
-        return feed
-
-    monkeypatch.setattr(module, "_feed_back", record)
-    forecast = gaussian.predict(4, make_series(frames=frames), num_samples=2)
-    assert (forecast.all_values() == np.float32(0.3)).all()
-    assert len(fed) == 3
-    for frame in fed:
-        assert (frame.values == 0.3).all()
-        assert frame.observed is not None
-        assert frame.observed.all()
-
-
-def test_samples_spread_and_follow_random_state(gaussian: STResNetModel) -> None:
-    one, other = (gaussian.predict(3, num_samples=20, random_state=1) for _ in range(2))
-    assert one == other
-    assert (one.all_values().std(axis=2) > 0).all()
-
-
-def test_parameters_are_those_of_free_running(gaussian: STResNetModel) -> None:
-    parameters = gaussian.predict(HORIZON, predict_likelihood_parameters=True)
-    assert parameters.n_components == 2 * GRID.n_components
-    assert (parameters.values()[:, 1::2] > 0).all()
-
-
-def test_quantiles_beside_a_mask_gaps_and_covariates() -> None:
-    frames = make_frames()
-    frames[5, 0, 2:4] = np.nan
-    mask = np.arange(30).reshape(5, 6) % 7 > 0
-    series = make_series(frames=frames, mask=mask)
-    calendar = datetime_attribute_timeseries(series, "hour", cyclic=True, add_length=5)
-    covariates = {"past_covariates": make_series(16, seed=1), "future_covariates": calendar}
-    model = make_model(likelihood=QuantileRegression([0.1, 0.5, 0.9]), recompute=True)
-    model.fit(series, val_series=series, **covariates, val_past_covariates=make_series(16),
-              val_future_covariates=calendar)  # fmt: skip
-    values = model.predict(3, num_samples=5).all_values().reshape(3, *GRID.shape, 5)
-    assert np.isnan(values[..., ~mask, :]).all()
-    assert np.isfinite(values[..., mask, :]).all()
-
-
 # --- files and weights --------------------------------------------------------------------------
-
-
-def test_a_saved_model_forecasts_the_same(fitted: STResNetModel, tmp_path: Path) -> None:
-    path = str(tmp_path / "model.pt")
-    fitted.save(path)
-    loaded = STResNetModel.load(path)
-    assert loaded.predict(9) == fitted.predict(9)
-    other = make_model(recompute=True)
-    other.load_weights(path)
-    assert other.predict(9, make_series(20)) == fitted.predict(9)
-    with pytest.raises(ValueError, match="period_length"):
-        make_model(period_length=2).load_weights(path)
 
 
 def test_weights_do_not_move_to_a_grid_of_another_size(
@@ -401,19 +255,15 @@ def test_weights_do_not_move_to_a_grid_of_another_size(
     path = str(tmp_path / "model.pt")
     fitted.save(path)
     other = make_model(grid=Grid(channels=2, height=6, width=5))
-    message = (
-        "`grid` has 6 rows x 5 columns, but the weights are for 5 rows x 6 columns: STResNetModel "
-        "has weights for each cell of its grid; give a grid of that size"
-    )
+    message = r"found grid\.height=6, should be grid\.height=5; found grid\.width=5, should be"
     with pytest.raises(ValueError, match=message):
         other.load_weights(path)
-    with pytest.raises(ValueError, match="`grid` has 3 channels, but the weights are for 2"):
-        make_model(grid=Grid(channels=3, height=5, width=6)).load_weights(path)
     same = make_model(grid=GRID)
     same.load_weights(path)
     assert same.predict(2, make_series(20)) == fitted.predict(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", [None, GaussianLikelihood()])
 def test_a_file_without_torch_forecasts_the_same(
     likelihood: Any, caplog: pytest.LogCaptureFixture
@@ -437,34 +287,20 @@ def test_a_file_without_torch_forecasts_the_same(
 # --- what it is and what it refuses -------------------------------------------------------------
 
 
-def test_the_summary_names_the_branches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_names_the_branches() -> None:
     calendar = make_number(14)
     model = make_model(hidden_channels=16)
     series = make_series(14)
     found = model.summary(series, future_covariates=calendar)
-    assert set(found.layers) == {
-        "branches[closeness]",
-        "branches[period]",
-        "branches[trend]",
-        "external",
-    }
+    branches = {f"branches[{name}]" for name in ("closeness", "period", "trend")}
+    assert set(found.layers) == {*branches, "external"}
     # a number and its flag through 10 units to each component
     assert found.layers["external"] == 10 * 3 + GRID.n_components * 11
-    unit, last = 2 * (16 * 16 * 9 + 16), 2 * 16 * 9 + 2
-    first = {"closeness": 4 * 16 * 9 + 16, "period": 2 * 16 * 9 + 16}
-    for name, number in first.items():
-        expected = number + unit + last + GRID.n_components
-        assert found.layers[f"branches[{name}]"] == expected
+    unit, last, first = 2 * (16 * 16 * 9 + 16), 2 * 16 * 9 + 2, 4 * 16 * 9 + 16
+    assert found.layers["branches[closeness]"] == first + unit + last + GRID.n_components
     assert found.input_channels == 4 * 2
-    assert "8 in each cell" in str(found)
     model.fit(series, future_covariates=calendar)
     assert found.parameters == sum(p.numel() for p in model.model.parameters())
-    assert model.summary() == found
-    room = found.step_bytes // 2
-    monkeypatch.setattr(summary, "capacity_of", lambda _: Capacity(room, room))
-    advised = {change.option: change.value for change in model.summary().changes}
-    assert advised["recompute"] is True
-    assert advised["hidden_channels"] == 8
 
 
 @pytest.mark.parametrize(
@@ -482,20 +318,14 @@ def test_an_input_chunk_that_does_not_reach_back_is_refused(
         make_model(4, **options)
 
 
-def test_the_default_reaches_back_a_week_of_half_hours() -> None:
-    with pytest.raises(ValueError, match=r"`input_chunk_length` must be at least 336"):
-        STResNetModel(335, 1)
-    STResNetModel(336, 1)
-
-
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"period": -1}, ValueError, "`period` must be at least 0"),
         ({"hidden_channels": [4]}, TypeError, "`hidden_channels` must be an integer"),
         ({"kernel_size": 2}, ValueError, "`kernel_size` must be odd"),
-        ({"grid": (2, 5, 6)}, TypeError, r"`grid` must be a darts_mim\.Grid or None"),
-        ({"scheduled_sampling": 0.5}, TypeError, r"`scheduled_sampling` must be a darts_mim\.S"),
+        ({"grid": (2, 5, 6)}, TypeError, "`grid` must be"),
+        ({"scheduled_sampling": 0.5}, TypeError, "`scheduled_sampling` must be"),
         (
             {"scheduled_sampling": ScheduledSampling.reverse()},
             ValueError,
@@ -504,7 +334,7 @@ def test_the_default_reaches_back_a_week_of_half_hours() -> None:
         (
             {"tanh": True, "likelihood": GaussianLikelihood()},
             ValueError,
-            r"`tanh=True` bounds to \(-1, 1\) .* got `likelihood` beside it",
+            r"`tanh=True` bounds .* \(-1, 1\), got `likelihood` beside it",
         ),
         (
             {"tanh": True, "use_reversible_instance_norm": True},

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from darts_mim import Grid, MIMModel, frames_to_series
 from darts_mim.nn import StepInputs
+from tests.models.small_models import TRAINER, weights
 
 CONTEXT, HORIZON = 3, 2
 LENGTH, CHANNELS, HEIGHT, WIDTH = 9, 2, 5, 4
@@ -18,7 +19,6 @@ GRID = Grid(CHANNELS, HEIGHT, WIDTH)
 LATITUDES = np.linspace(-75.0, 60.0, HEIGHT)
 MASK = np.ones((HEIGHT, WIDTH), dtype=bool)
 MASK[0, 1:3] = MASK[4, 0] = False
-TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 
 
 def make_frames(length: int = LENGTH, seed: int = 0) -> np.ndarray:
@@ -63,10 +63,6 @@ def make_model(**options: Any) -> MIMModel:
         "random_state": 0,
     }
     return MIMModel(**{**sizes, **options}, pl_trainer_kwargs=TRAINER)
-
-
-def weights(model: MIMModel) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
 
 
 def logged(model: MIMModel) -> dict[str, float]:
@@ -131,21 +127,6 @@ def test_losses_are_weighted_means(name: str, gaps: bool, mask: np.ndarray | Non
     assert abs(np.nanmean(val) / np.nanmean(train) - 1) > 1e-3
 
 
-def test_only_val_sample_weight_weighs_the_validation_loss() -> None:
-    series, weight = to_series(make_frames()), per_frame(np.full(LENGTH, 3.0))
-    plain, train, both = (
-        logged(make_model(optimizer_kwargs={"lr": 0.0}).fit(series, val_series=series, **options))
-        for options in (
-            {},
-            {"sample_weight": weight},
-            {"sample_weight": weight, "val_sample_weight": weight},
-        )
-    )
-    assert train["train_loss"] == pytest.approx(3 * plain["train_loss"], rel=1e-5)
-    assert train["val_loss"] == pytest.approx(plain["val_loss"], rel=1e-5)
-    assert both["val_loss"] == pytest.approx(3 * plain["val_loss"], rel=1e-5)
-
-
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("mask", [None, MASK])
 @pytest.mark.parametrize("likelihood", [GaussianLikelihood(), QuantileRegression([0.1, 0.5, 0.9])])
@@ -200,59 +181,6 @@ def test_targets_without_weight_do_not_matter(
     assert torch.equal(*trained)
     unweighted = make_model(**options).fit(to_series(frames, mask=mask))
     assert not torch.equal(weights(unweighted), trained[1])
-
-
-@pytest.mark.parametrize("decay", ["linear", "exponential"])
-@pytest.mark.parametrize("gaps", [False, True])
-def test_weights_may_decay_into_the_past(decay: str, gaps: bool) -> None:
-    frames = make_gaps() if gaps else make_frames()
-    share = np.linspace(0, 1, LENGTH)
-    spelled_out = per_frame(share if decay == "linear" else np.exp(-10 * (1 - share)))
-    series = to_series(frames, mask=MASK)
-    by_name, by_hand = (
-        make_model().fit(series, sample_weight=weight, val_series=series, val_sample_weight=weight)
-        for weight in (decay, spelled_out)
-    )
-    assert torch.equal(weights(by_name), weights(by_hand))
-    assert logged(by_name) == logged(by_hand)
-    assert not torch.equal(weights(by_name), weights(make_model().fit(series)))
-
-
-def test_each_series_has_its_own_weights() -> None:
-    # series of different lengths, one of which weighs nothing
-    series = [to_series(make_frames(LENGTH)), to_series(make_frames(CONTEXT + HORIZON, seed=1))]
-    nothing = to_series(np.zeros((CONTEXT + HORIZON, *GRID.shape)))
-    trained = []
-    for seed in (2, 3):
-        others = [series[0], to_series(make_frames(CONTEXT + HORIZON, seed))]
-        model = make_model().fit(others, sample_weight=[by_latitude(), nothing])
-        trained.append(weights(model))
-    assert torch.equal(*trained)
-    with pytest.raises(ValueError, match="same length"):
-        make_model().fit(series, sample_weight=[by_latitude()])
-
-
-def test_weights_are_aligned_in_time() -> None:
-    late = by_latitude(LENGTH + 4)
-    shifted = TimeSeries.from_values(late.values()).shift(-2)
-    trained = [
-        weights(make_model().fit(to_series(make_frames()), sample_weight=weight))
-        for weight in (by_latitude(), shifted)
-    ]
-    assert torch.equal(*trained)
-    with pytest.raises(ValueError, match="Invalid `sample_weight`; could not find values"):
-        make_model().fit(to_series(make_frames()), sample_weight=by_latitude(LENGTH - 1))
-
-
-def test_weights_for_some_components_are_refused() -> None:
-    weight = TimeSeries.from_values(np.ones((LENGTH, 3), dtype=np.float32))
-    message = r"components in `sample_weight` must either be `1` or match .* components `40`"
-    with pytest.raises(ValueError, match=message):
-        make_model().fit(to_series(make_frames()), sample_weight=weight)
-    with pytest.raises(ValueError, match=message):
-        make_model().fit(
-            to_series(make_frames()), val_series=to_series(make_frames()), val_sample_weight=weight
-        )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
