@@ -131,17 +131,6 @@ def test_historical_forecasts_equal_predicting_at_each_point(
             np.testing.assert_allclose(values(forecast), values(expected), rtol=0, atol=1e-6)
 
 
-def test_a_shifted_output_chunk_is_the_end_of_a_longer_forecast() -> None:
-    series = make_series()
-    shifted = make_model(output_chunk_shift=2).fit(series)
-    forecast = shifted.predict(n=3)
-    context = torch.from_numpy(make_frames()[None, -4:].copy())
-    with torch.no_grad():
-        frames, _ = shifted.model.network.eval()(context, horizon=5)
-    np.testing.assert_allclose(series_to_frames(forecast), frames[0, -3:], rtol=0, atol=1e-6)
-    assert forecast.start_time() == series.end_time() + 3 * series.freq
-
-
 @pytest.mark.slow
 def test_a_constant_sequence_is_learnt() -> None:
     frames = np.tile(make_frames(1), (40, 1, 1, 1))
