@@ -91,7 +91,6 @@ class CheckedGridModel(SavedGridModel, ABC):
     def _build_inference_dataset(
         self, n: int, series: Sequence[TimeSeries], *args: Any, **kwargs: Any
     ) -> TorchInferenceDataset:
-        check_series("series", series)
         grid, is_given = self.grid, self._given_grid is not None
         if grid is not None and (is_given or grid.shape[1:] != (1, 1)):
             series = [agreement.with_own_grid(each, grid, is_given=is_given) for each in series]
@@ -107,8 +106,8 @@ class CheckedGridModel(SavedGridModel, ABC):
         check_sample(dataset[0], self.input_chunk_length)
         self._check_history(n, dataset)
         params: dict[str, Any] = super()._setup_for_predict(n, dataset, *args, **kwargs)
-        is_random = self.likelihood is not None or kwargs.get("mc_dropout")
-        if kwargs.get("num_samples", 1) > 1 and not is_random:
+        may_differ = self.likelihood or kwargs.get("mc_dropout") or getattr(self, "dropout", 0.0)
+        if kwargs.get("num_samples", 1) > 1 and not may_differ:
             raise ValueError(
                 f"`num_samples={kwargs['num_samples']}` gives equal samples without a `likelihood` "
                 "and without `mc_dropout=True`; give one of them"

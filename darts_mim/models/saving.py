@@ -82,10 +82,14 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
         """
         target = Path(path or f"{self._default_save_path()}.pt")
         draft = draft_of(target)
-        if self.model_created and self.trainer is None and not self.load_ckpt_path:
-            # Darts saves weights through a trainer; a model just loaded would lose them silently
-            self.trainer = self._init_trainer({"accelerator": "cpu", "logger": False})
-            self.trainer.strategy.connect(cast(PLForecastingModule, self.model))
+        if self.model_created and (self.trainer or not self.load_ckpt_path):
+            # Darts saves weights through a trainer: a model just loaded has none, and a forecast
+            # that was refused leaves one without a module
+            self.trainer = self.trainer or self._init_trainer(
+                {"accelerator": "cpu", "logger": False}
+            )
+            if self.trainer.model is None:
+                self.trainer.strategy.connect(cast(PLForecastingModule, self.model))
         if getattr(rank_zero_only, "rank", 0) > 0:
             if self.trainer is not None:  # all processes take part, and the first one writes
                 self.trainer.save_checkpoint(weights_of(draft), weights_only=clean)

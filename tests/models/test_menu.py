@@ -86,17 +86,6 @@ def test_forecasts_follow_the_dates_of_the_series(fitted: MIMModel, freq: str) -
     assert_close(forecast, values(fitted.predict(n=5)))
 
 
-@pytest.mark.parametrize(("start", "step"), [(0, 1), (7, 2), (-5, 3)])
-def test_forecasts_follow_the_integers_of_the_series(
-    fitted: MIMModel, start: int, step: int
-) -> None:
-    series = make_series(start=start, freq=step)
-    forecast = fitted.predict(n=5, series=series)
-    end = start + LENGTH * step
-    assert forecast.time_index.equals(pd.RangeIndex(end, end + 5 * step, step))
-    assert_close(forecast, values(fitted.predict(n=5)))
-
-
 def test_a_shifted_output_chunk_keeps_its_distance(tmp_path: Path) -> None:
     series = make_series(start=7, freq=2)
     model = make_model(output_chunk_shift=2).fit(series)
@@ -125,31 +114,6 @@ def test_a_shifted_output_chunk_keeps_its_distance(tmp_path: Path) -> None:
 
 
 # --- series -------------------------------------------------------------------------------------
-
-
-def test_each_series_of_a_list_keeps_its_own_length_and_index() -> None:
-    several = [
-        make_series(3, 1, start="2020-01-01", freq="MS"),
-        make_series(9, 2),
-        make_series(12, 3, start=5, freq=2),
-    ]
-    model = make_model().fit(several[1:])
-    forecasts = model.predict(
-        n=5, series=several, batch_size=2, n_jobs=2, verbose=False, show_warnings=False
-    )
-    for forecast, series in zip(forecasts, several, strict=True):
-        assert forecast.start_time() == series.end_time() + series.freq
-        assert_close(forecast, model.predict(n=5, series=series))
-    with pytest.raises(ValueError, match="fitting on multiple series"):
-        model.predict(n=2)
-
-
-def test_static_covariates_travel_with_forecasts() -> None:
-    table = pd.DataFrame({"altitude": np.arange(GRID.n_components, dtype=np.float32)})
-    series = make_series().with_static_covariates(table)
-    forecast = make_model().fit(series).predict(n=3)
-    np.testing.assert_array_equal(forecast.static_covariates, table)
-    assert Grid.from_series(forecast) == GRID
 
 
 def test_predict_from_dataset_equals_predict(fitted: MIMModel) -> None:
@@ -217,15 +181,6 @@ def test_the_best_epoch_is_loaded_after_training(tmp_path: Path) -> None:
         other.load_weights_from_checkpoint("best", str(tmp_path), best=is_best)
         assert torch.equal(weights(other), weights(expected))
         assert_close(other.predict(n=5, series=train), expected.predict(n=5, series=train))
-
-
-def test_a_second_fit_trains_on() -> None:
-    train, _ = rising_and_falling()
-    model = make_model(optimizer_kwargs={"lr": 0.03}).fit(train)
-    errors = [frame_mse(train, model.predict(n=2, series=train[:3])).mean()]
-    assert model.fit(train, epochs=8).epochs_trained == 8
-    errors.append(frame_mse(train, model.predict(n=2, series=train[:3])).mean())
-    assert errors[0] > 0.2 > 0.05 > errors[1], errors
 
 
 @pytest.mark.slow

@@ -80,26 +80,6 @@ def test_a_forecast_is_the_network_s_of_the_input_chunk(fitted: STResNetModel) -
     np.testing.assert_allclose(frames_of(forecast)[:3], frames_of(shorter), rtol=0, atol=1e-6)
 
 
-def test_historical_forecasts_equal_predict_at_each_point(fitted: STResNetModel) -> None:
-    series = make_series(16, seed=4)
-    results = [
-        fitted.historical_forecasts(
-            series,
-            start=10,
-            forecast_horizon=2,
-            retrain=False,
-            last_points_only=False,
-            enable_optimization=is_optimised,
-        )
-        for is_optimised in (True, False)
-    ]
-    for k, (fast, slow) in enumerate(zip(*results, strict=True)):
-        expected = fitted.predict(2, series[: 10 + k])
-        assert fast.time_index.equals(expected.time_index)
-        for forecast in (fast, slow):
-            np.testing.assert_allclose(forecast.values(), expected.values(), rtol=0, atol=1e-6)
-
-
 @pytest.mark.slow
 def test_a_day_and_a_week_are_learnt_cell_by_cell() -> None:
     t = np.arange(150)
