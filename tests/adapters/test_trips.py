@@ -235,3 +235,9 @@ def test_what_cannot_be_counted_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         count_trips(**{"trips": TRIP, "grid": EDGES, "freq": "30min", **change})
+
+
+def test_the_uppermost_edge_of_falling_edges_is_in_the_first_row() -> None:
+    falling = {"lat": EDGES["lat"][::-1], "lon": EDGES["lon"]}
+    frames = series_to_frames(count_trips(table((0, 4, 6, 0, 4, 6)), falling, "h"))
+    assert np.argwhere(frames).tolist() == [[0, 0, 0, 3], [0, 1, 0, 3]]
