@@ -249,10 +249,10 @@ class GridForecastingModel(CheckedGridModel, ABC):
     fit_from_dataset = one_at_a_time(CheckedGridModel.fit_from_dataset)
     lr_find = one_at_a_time(CheckedGridModel.lr_find)
     scale_batch_size = one_at_a_time(CheckedGridModel.scale_batch_size)
-    predict = one_at_a_time(CheckedGridModel.predict)
+    predict = one_at_a_time(CheckedGridModel.predict)  # type: ignore[assignment]
     predict_from_dataset = one_at_a_time(CheckedGridModel.predict_from_dataset)
 
-    def _setup_for_train(
+    def _setup_for_train(  # type: ignore[override]  # what it does not read is in `kwargs`
         self,
         train_dataset: TorchTrainingDataset,
         val_dataset: TorchTrainingDataset | None = None,

@@ -15,8 +15,13 @@ from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.checks import checked_integer
 from darts_mim.grid import Grid
-from darts_mim.models import agreement
-from darts_mim.models.agreement import COVARIATES, check_contents, check_grid, check_layouts
+from darts_mim.models.agreement import (
+    COVARIATES,
+    check_contents,
+    check_grid,
+    check_layouts,
+    most_telling,
+)
 from darts_mim.models.checks import (
     check_precision,
     check_sample,
@@ -68,7 +73,7 @@ class CheckedGridModel(SavedGridModel, ABC):
             check_shift(dataset, self.output_chunk_shift)
             if len(dataset):
                 check_sample(dataset[0], self.input_chunk_length, horizon)
-                sample = self.train_sample or train_dataset[0]
+                sample: Any = self.train_sample or train_dataset[0]
                 check_precision(dataset, sample.past_target.dtype, precision)
             check_layouts(layout, known_layouts)
             check_contents(dataset, expected, self.likelihood, is_training=dataset is train_dataset)
@@ -80,7 +85,7 @@ class CheckedGridModel(SavedGridModel, ABC):
         """Return the one grid of data sets, and the layouts of the covariates of each."""
         grids = [agreement.grids_of(dataset, self._given_grid) for dataset in datasets]
         is_settled = self.model_created or self._given_grid
-        expected = self.grid if is_settled else agreement.most_telling(grids[0])
+        expected = self.grid if is_settled else most_telling(grids[0])
         if self._given_grid is None:
             for grid in chain(*grids):
                 check_grid(grid, expected, type(self).__name__)

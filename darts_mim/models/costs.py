@@ -202,7 +202,7 @@ def step_costs(workload: Workload, batch_size: int) -> StepCosts:
     gradients = sum(each.nbytes for each in parameters if each.requires_grad)
     part, share = workload.part(_COUNTED)
     if hasattr(part.network, "fast_path"):
-        part.network.fast_path = False  # its operations are not torch's
+        setattr(part.network, "fast_path", False)  # noqa: B010 # its operations are not torch's
     n_part, scale = _n_frames(part), batch_size / share
     one, two = (_count(workload, part, n) for n in (1, 2))
     each = two - one  # of a sequence; the rest is of the step, such as weights in 16 bits

@@ -164,4 +164,5 @@ def _rough_bound(module: GridForecastingModule, batch_size: int) -> int:
     channels = sum(each.shape[0] for each in module.network.parameters() if each.ndim)
     channels += 20 * sum(module.network_sizes.values()) * patch**2
     n_weights = sum(each.numel() for each in module.parameters())
-    return 8 * (4 * batch_size * steps * cells * channels + 8 * n_weights)
+    bound: int = 8 * (4 * batch_size * steps * cells * channels + 8 * n_weights)
+    return bound

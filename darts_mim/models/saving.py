@@ -109,7 +109,9 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
                 each.unlink(missing_ok=True)
 
     @staticmethod
-    def load(path: str | PathLike[str], *args: Any, **kwargs: Any) -> Any:
+    def load(  # type: ignore[override]  # as Darts' own torch models
+        path: str | PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
         """Load a model as Darts does, from files that are whole and belong together.
 
         Parameters
@@ -146,7 +148,7 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
             module: PLForecastingModule = super()._load_from_checkpoint(file_path, **kwargs)
         return module
 
-    def _classes_in_use(self) -> list[Callable[..., Any]]:
+    def _classes_in_use(self) -> list[Any]:
         leaves = (
             each if isinstance(each, type | FunctionType) else type(each)
             for each in tree_leaves(self.model_params)

@@ -66,7 +66,7 @@ def test_they_are_compiled_once_for_a_kind_of_call_and_agree(
     network.fast_path = True
     with torch.no_grad():
         network(clip, 2)
-    # two sizes, and forecasts: the first step has no state, some read frames, some predictions
+    # for two sizes and for forecasts; the first step has no state, and the last reads predictions
     assert set(compiled) == {1}
     assert len(compiled) <= 12
 

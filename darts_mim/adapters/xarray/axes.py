@@ -87,7 +87,8 @@ def find_axes(data: xr.Dataset, given: Mapping[str, str | None]) -> Axes:
     ]
     made = [dim for dim in made if data[dim].attrs.get("long_name") == long_name(dim)]
     coordinates = {role: _coordinate(data, role, dims[role], given[role]) for role in _CF_AXES}
-    optional = {"channel": None, "sample": None, "parameter": made[0] if made else None}
+    optional: dict[str, Any] = {"channel": None, "sample": None}
+    optional["parameter"] = made[0] if made else None
     return Axes(**(optional | dims), coordinates=coordinates)
 
 

@@ -153,7 +153,7 @@ def read_mask(given: Any, observed: NDArray[np.bool_], axes: Axes) -> NDArray[np
     """
     if isinstance(given, xr.DataArray):
         given = given.transpose(axes.y, axes.x)
-    mask: NDArray[np.bool_] = np.asarray(given) if np.ndim(given) else observed.all(axis=0)
+    mask: NDArray[Any] = np.asarray(given if np.ndim(given) else observed.all(axis=0))
     if np.ndim(given):  # the grid checks it
         return mask
     if not given or mask.all():

@@ -84,4 +84,5 @@ def _start(source: Source, reference_time: Any) -> Any:
         start = before if reference_time is None else int(reference_time)
         return pd.RangeIndex(start, start + index.step, index.step)
     start = before if reference_time is None else pd.Timestamp(reference_time)
-    return pd.DatetimeIndex([start], freq=index.freq if index.freq.is_on_offset(start) else None)
+    freq: Any = index.freq if index.freq.is_on_offset(start) else None
+    return pd.DatetimeIndex([start], freq=freq)

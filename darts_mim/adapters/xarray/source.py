@@ -87,7 +87,9 @@ def take_apart(series: TimeSeries, *, is_forecast: bool) -> Source:
     frames = np.moveaxis(values.reshape(shape), -1, 1)  # (T, S, C, H, W, P)
     is_data = not is_forecast
     if memory is not None:
-        rows = pd.Index(rest[STAMPS].to_numpy()).get_indexer(as_numbers(series.time_index))
+        rows = pd.Index(rest[STAMPS].to_numpy()).get_indexer(
+            pd.Index(as_numbers(series.time_index))
+        )
         is_data = is_data and _has_sums(frames, rows, rest[SUMS].to_numpy())
         time = layout["dims"]["time"]
         is_known = is_data and (rows >= 0).all()

@@ -69,7 +69,8 @@ def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times
     """
     if coordinate is None:
         return _read_numbers(pd.RangeIndex(length), freq, "time", {"kind": "none"})
-    index, dim = coordinate.to_index(), str(coordinate.dims[0])
+    index: Any = coordinate.to_index()
+    dim = str(coordinate.dims[0])
     if index.dtype.kind == "M" and index.tz is None:
         calendar = coordinate.encoding.get("calendar")
         known = {"kind": "dates", "dtype": coordinate.dtype.str, "calendar": calendar}
@@ -109,10 +110,11 @@ def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> pd.Index[Any]:
         place = place if isinstance(index.freq, pd.offsets.MonthBegin) else 0
         if kind == "calendar":
             return _placed(_in_calendar(index, layout["calendar"]), place)
-        dates = _placed(index, place)
+        dates: pd.Index[Any] = _placed(index, place)
         return dates.astype(layout["dtype"]) if kind == "dates" else dates
     if kind != "steps":
-        return index.astype(layout["dtype"]) if kind == "numbers" else index
+        numbers: pd.Index[Any] = index
+        return numbers.astype(layout["dtype"]) if kind == "numbers" else numbers
     options = {"freq": layout["step"], "calendar": layout["calendar"], "use_cftime": True}
     start = xr.date_range(layout["start"], periods=1, **options).shift(index[0], layout["step"])[0]
     dates = xr.date_range(start, periods=index[-1] - index[0] + 1, **options)
@@ -257,7 +259,7 @@ def _check_increasing(index: pd.Index[Any], dim: str) -> None:
         )
 
 
-def _irregular(index: pd.Index[Any], freq: Any, dim: str) -> ValueError:
+def _irregular(index: Any, freq: Any, dim: str) -> ValueError:
     """Describe times that do not lie on constant steps, or not on those of `freq`."""
     is_dated = isinstance(index, pd.DatetimeIndex | xr.CFTimeIndex)
     unit = _missed_unit(index) if is_dated else None

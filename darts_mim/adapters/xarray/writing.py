@@ -133,8 +133,9 @@ def _coordinates(source: Source, sizes: Mapping[Any, int]) -> dict[Any, xr.Varia
     for role, dim in (("y", rows), ("x", columns)):
         name = names[role]
         values, known = (source.grid.coordinates or {}).get(name), source.rest.get(name)
-        is_known = known is not None and np.array_equal(cells_of(known, known.size), values)
-        if values is not None and not is_known:
+        if values is None:
+            continue
+        if known is None or not np.array_equal(cells_of(known, known.size), values):
             coordinates[name] = xr.Variable(dim, values, source.grid.attributes_of(name))
     if sample is not None and sizes[sample] != source.layout["samples"]:
         attributes = {"long_name": long_name("sample"), "standard_name": "realization"}
@@ -228,6 +229,6 @@ def _as_array(data: xr.Dataset, layout: Mapping[str, Any]) -> xr.DataArray:
     """Return the only field; all other variables become coordinates of it."""
     name = layout["fields"][0]["name"]
     data = data.set_coords([other for other in data.data_vars if other != name])
-    array = data[name].rename(layout["name"])
+    array: xr.DataArray = data[name].rename(layout["name"])
     array.attrs |= data.attrs
     return array
