@@ -20,7 +20,11 @@ from darts_mim.models.agreement import (
     check_contents,
     check_grid,
     check_layouts,
+    grid_of,
+    grids_of,
+    layouts_of,
     most_telling,
+    with_own_grid,
 )
 from darts_mim.models.checks import (
     check_precision,
@@ -83,13 +87,13 @@ class CheckedGridModel(SavedGridModel, ABC):
         self, datasets: Sequence[Any]
     ) -> tuple[Grid | None, list[dict[str, CovariateLayout]]]:
         """Return the one grid of data sets, and the layouts of the covariates of each."""
-        grids = [agreement.grids_of(dataset, self._given_grid) for dataset in datasets]
+        grids = [grids_of(dataset, self._given_grid) for dataset in datasets]
         is_settled = self.model_created or self._given_grid
         expected = self.grid if is_settled else most_telling(grids[0])
         if self._given_grid is None:
             for grid in chain(*grids):
                 check_grid(grid, expected, type(self).__name__)
-        return expected, [agreement.layouts_of(dataset, expected) for dataset in datasets]
+        return expected, [layouts_of(dataset, expected) for dataset in datasets]
 
     # --- prediction -----------------------------------------------------------------------------
 
@@ -98,7 +102,7 @@ class CheckedGridModel(SavedGridModel, ABC):
     ) -> TorchInferenceDataset:
         grid, is_given = self.grid, self._given_grid is not None
         if grid is not None and (is_given or grid.shape[1:] != (1, 1)):
-            series = [agreement.with_own_grid(each, grid, is_given=is_given) for each in series]
+            series = [with_own_grid(each, grid, is_given=is_given) for each in series]
         return super()._build_inference_dataset(n, series, *args, **kwargs)
 
     def _setup_for_predict(
@@ -129,7 +133,7 @@ class CheckedGridModel(SavedGridModel, ABC):
 
     def _check_history(self, n: int, dataset: Any) -> None:
         """Check what forecasts read of the series and covariates that a data set is made from."""
-        check_layouts(agreement.layouts_of(dataset, self.grid), self._covariate_layouts)
+        check_layouts(layouts_of(dataset, self.grid), self._covariate_layouts)
         all_series, bounds = getattr(dataset, "series", ()), getattr(dataset, "bounds", None)
         if dataset[0].static_covariates is not None:
             check_static(all_series, cast(GridForecastingModule, self.model).input_layout.static)
@@ -138,7 +142,7 @@ class CheckedGridModel(SavedGridModel, ABC):
             "future_covariates": self.output_chunk_shift + n,
         }
         for index, series in enumerate(all_series):
-            own = agreement.grid_of(series, self._given_grid)
+            own = grid_of(series, self._given_grid)
             if self._given_grid is None:
                 check_grid(own, self.grid, type(self).__name__)
             # the last input chunk, or what Darts' historical forecasts span

@@ -119,8 +119,8 @@ def _seal_of(path: Path) -> Seal:
 
 
 def _digest(path: Path) -> str:
-    contents = np.memmap(path, dtype=np.uint8, mode="r")
-    return hashlib.sha256(memoryview(contents[: -len(_NOTHING)])).hexdigest()
+    contents: Any = np.memmap(path, dtype=np.uint8, mode="r")
+    return hashlib.sha256(contents[: -len(_NOTHING)]).hexdigest()
 
 
 class AtomicCheckpointIO(_DartsCheckpointIO):

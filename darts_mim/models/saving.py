@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from types import FunctionType

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable
 from functools import cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -80,8 +80,9 @@ def fast_path_of(network: FastNetwork, context: Tensor) -> FastPath | None:
     """
     if network.fast_path is False or (network.fast_path is None and not _is_fusible(network)):
         return None
-    remembered = _DECISIONS.setdefault(network, {})
-    gates = [part for part in network.modules() if isinstance(part, GateConvolution)]
+    module = cast(nn.Module, network)
+    remembered = _DECISIONS.setdefault(module, {})
+    gates = [part for part in module.modules() if isinstance(part, GateConvolution)]
     key = _key_of(network, context, gates)
     if key not in remembered:
         remembered[key] = _decide(network, context, gates)

@@ -216,7 +216,9 @@ def _file_name(plan: Plan, description: Any, shape: tuple[int, ...]) -> str:
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', names)[:40]}-{digest[:16]}.npy"
 
 
-def _reused(path: Path, plan: Plan, frames: Any) -> Any:
+def _reused(
+    path: Path, plan: Plan, frames: Any
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.float32]]:
     """Map a file, after a comparison of its first, middle and last frame with the data."""
     is_whole = path.stat().st_size > frames.nbytes
     mapped = np.load(path, mmap_mode="r").reshape(frames.shape) if is_whole else np.empty(0)

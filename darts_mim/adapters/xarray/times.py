@@ -109,7 +109,7 @@ def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> pd.Index[Any]:
         # a place in the month means nothing for frames that are not months apart
         place = place if isinstance(index.freq, pd.offsets.MonthBegin) else 0
         if kind == "calendar":
-            return _placed(_in_calendar(index, layout["calendar"]), place)
+            return cast("pd.Index[Any]", _placed(_in_calendar(index, layout["calendar"]), place))
         dates: pd.Index[Any] = _placed(index, place)
         return dates.astype(layout["dtype"]) if kind == "dates" else dates
     if kind != "steps":
@@ -118,7 +118,7 @@ def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> pd.Index[Any]:
     options = {"freq": layout["step"], "calendar": layout["calendar"], "use_cftime": True}
     start = xr.date_range(layout["start"], periods=1, **options).shift(index[0], layout["step"])[0]
     dates = xr.date_range(start, periods=index[-1] - index[0] + 1, **options)
-    return _placed(dates[:: index.step], place)
+    return cast("pd.Index[Any]", _placed(dates[:: index.step], place))
 
 
 def _read_numbers(index: pd.Index[Any], freq: Any, dim: str, layout: Mapping[str, Any]) -> Times:
