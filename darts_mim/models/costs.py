@@ -201,8 +201,9 @@ def step_costs(workload: Workload, batch_size: int) -> StepCosts:
     parameters = list(whole.parameters())
     gradients = sum(each.nbytes for each in parameters if each.requires_grad)
     part, share = workload.part(_COUNTED)
-    if hasattr(part.network, "fast_path"):
-        setattr(part.network, "fast_path", False)  # noqa: B010 # its operations are not torch's
+    network: Any = part.network
+    if hasattr(network, "fast_path"):
+        network.fast_path = False  # its operations are not torch's
     n_part, scale = _n_frames(part), batch_size / share
     one, two = (_count(workload, part, n) for n in (1, 2))
     each = two - one  # of a sequence; the rest is of the step, such as weights in 16 bits
@@ -213,10 +214,9 @@ def step_costs(workload: Workload, batch_size: int) -> StepCosts:
             setattr(part, name, length + 1)
             total += scale * n_more * (_count(workload, part, 1) - one)
             setattr(part, name, length)
-    is_recurrent = isinstance(part.network, RecurrentNetwork)
-    if getattr(part.network, "recompute", False) and not is_recurrent:
+    if getattr(network, "recompute", False) and not isinstance(network, RecurrentNetwork):
         # the backward pass holds those of one frame at a time; a recurrent network keeps the last's
-        setattr(part.network, "recompute", False)  # noqa: B010 # typed as a tensor
+        network.recompute = False
         total[1] += scale * _count(workload, part, 1)[1] / n_part
     return StepCosts(
         weights=sum(each.nbytes for each in parameters),

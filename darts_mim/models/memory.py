@@ -23,6 +23,7 @@ __all__ = ["changes_for", "device_memory", "enough_memory", "in_bytes"]
 
 logger = get_logger(__name__)
 
+_PATCH_CHANNELS = 64  # of a patch: more of them outweigh the hidden ones
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -68,24 +69,27 @@ def changes_for(
     memory
         Bytes that the step may take.
     """
-    options, found = workload.model.model_params, []
+    options, grid = workload.model.model_params, workload.grid
     fixed = costs.total - costs.activations
     excess = costs.activations / max(memory - fixed, 1)
+    found: list[tuple[str, float]] = []
     patch, factor = options.get("patch_size"), 1
     if isinstance(patch, int):
-        while factor < excess and 2 * patch <= min(workload.grid.shape[1:]):
+        most = min(*grid.shape[1:], math.isqrt(_PATCH_CHANNELS // grid.channels))
+        while factor < excess and 2 * patch <= most:
             patch, factor = 2 * patch, 4 * factor
         if factor > 1:
-            found.append(
-                f"patch_size={patch}: about {in_bytes(fixed + costs.activations / factor)}"
-            )
+            found.append((f"patch_size={patch}", costs.activations / factor))
     if options.get("recompute") is False:
-        found.append(f"recompute=True: about {in_bytes(fixed + costs.activations / 5)}")
+        found.append(("recompute=True", costs.activations / 5))
     if batch_size > 1:
         fewer = max(int(batch_size / excess), 1)
-        needed = fixed + costs.activations * fewer / batch_size
-        found.append(f"batch_size={fewer}: about {in_bytes(needed)}")
-    return tuple(found)
+        found.append((f"batch_size={fewer}", costs.activations * fewer / batch_size))
+    return tuple(
+        f"{option}: about {in_bytes(fixed + activations)}"
+        + (", still too much" if fixed + activations > memory else "")
+        for option, activations in found
+    )
 
 
 @contextmanager
@@ -164,5 +168,4 @@ def _rough_bound(module: GridForecastingModule, batch_size: int) -> int:
     channels = sum(each.shape[0] for each in module.network.parameters() if each.ndim)
     channels += 20 * sum(module.network_sizes.values()) * patch**2
     n_weights = sum(each.numel() for each in module.parameters())
-    bound: int = 8 * (4 * batch_size * steps * cells * channels + 8 * n_weights)
-    return bound
+    return 8 * int(4 * batch_size * steps * cells * channels + 8 * n_weights)

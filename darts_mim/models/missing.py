@@ -29,7 +29,7 @@ def selector(
     observed, components
         Which components the mask leaves, as booleans (N,) and as indices; ``None`` without a mask.
     """
-    if components is not None and observed is not None and torch.eq(known, observed).all():
+    if components is not None and observed is not None and bool((known == observed).all()):
         return lambda values: values.index_select(2, components)
     return lambda values: values[known][None, :, None]
 

@@ -209,7 +209,7 @@ def _layers_of(module: GridForecastingModule) -> Iterator[tuple[str, int]]:
 def _steps(workload: Workload, batch_size: int) -> int | None:
     """Return how many steps a training takes, ``None`` if it is not known."""
     model, options = workload.model, workload.model.trainer_params
-    most: int = options.get("max_steps") or -1
+    most = int(options.get("max_steps") or -1)
     if workload.n_samples is None or model.n_epochs < 0:
         return most if most > 0 else None
     per_epoch = math.ceil(workload.n_samples / batch_size)
