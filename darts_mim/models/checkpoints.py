@@ -120,7 +120,7 @@ def _seal_of(path: Path) -> Seal:
 
 def _digest(path: Path) -> str:
     contents = np.memmap(path, dtype=np.uint8, mode="r")
-    return hashlib.sha256(contents[: -len(_NOTHING)]).hexdigest()
+    return hashlib.sha256(contents[: -len(_NOTHING)].data).hexdigest()
 
 
 class AtomicCheckpointIO(_DartsCheckpointIO):
