@@ -83,7 +83,7 @@ class IndexedClips(ABC):
             If an index is out of range.
         """
         chosen = range(len(self)) if indices is None else indices
-        series = [frames_to_series(self[i]) for i in chosen]
+        series = [frames_to_series(self[i], layout="TCHW") for i in chosen]
         return cast(list[TimeSeries], series)  # the layout has no B
 
 

@@ -110,6 +110,8 @@ class GridForecastingModel(CheckedGridModel, ABC):
     module_type: ClassVar[type[GridForecastingModule]]
     """Lightning module of the network."""
 
+    _draws_dropout = False  # while `predict` runs that was asked for dropout
+
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -249,7 +251,24 @@ class GridForecastingModel(CheckedGridModel, ABC):
     fit_from_dataset = one_at_a_time(CheckedGridModel.fit_from_dataset)
     lr_find = one_at_a_time(CheckedGridModel.lr_find)
     scale_batch_size = one_at_a_time(CheckedGridModel.scale_batch_size)
-    predict = one_at_a_time(CheckedGridModel.predict)  # type: ignore[assignment]
+
+    @one_at_a_time
+    def predict(  # type: ignore[override]  # the arguments are Darts'
+        self, *args: Any, **kwargs: Any
+    ) -> TimeSeries | Sequence[TimeSeries]:
+        """Forecast as Darts does. With ``mc_dropout=True`` also a model without dropout samples."""
+        self._draws_dropout = bool(kwargs.get("mc_dropout"))
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self._draws_dropout = False
+
+    @property
+    def supports_probabilistic_prediction(self) -> bool:
+        """Whether samples of a forecast may differ, or dropout was asked for."""
+        may_drop = bool(getattr(self, "dropout", 0.0)) or self._draws_dropout
+        return self.likelihood is not None or may_drop
+
     predict_from_dataset = one_at_a_time(CheckedGridModel.predict_from_dataset)
 
     def _setup_for_train(  # type: ignore[override]  # what it does not read is in `kwargs`

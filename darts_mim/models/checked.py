@@ -115,12 +115,6 @@ class CheckedGridModel(SavedGridModel, ABC):
         check_sample(dataset[0], self.input_chunk_length)
         self._check_history(n, dataset)
         params: dict[str, Any] = super()._setup_for_predict(n, dataset, *args, **kwargs)
-        may_differ = self.likelihood or kwargs.get("mc_dropout") or getattr(self, "dropout", 0.0)
-        if kwargs.get("num_samples", 1) > 1 and not may_differ:
-            raise ValueError(
-                f"`num_samples={kwargs['num_samples']}` gives equal samples without a `likelihood` "
-                "and without `mc_dropout=True`; give one of them"
-            )
         trainer, sample = params["trainer"], cast(TorchTrainingSample, self.train_sample)
         check_precision(dataset, cast(np.ndarray, sample.past_target).dtype, trainer.precision)
         if trainer.world_size > 1:

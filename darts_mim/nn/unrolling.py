@@ -103,7 +103,13 @@ class FeedBack(Protocol):
 
 
 def feed_prediction(prediction: Tensor, step: int) -> FedFrame:
-    """Feed a prediction as it stands; see ``FeedBack``."""
+    """Feed a prediction as it stands; see ``FeedBack``.
+
+    Examples
+    --------
+    >>> feed_prediction(torch.zeros(1, 2, 3, 4), step=10).values.shape
+    torch.Size([1, 2, 3, 4])
+    """
     return FedFrame(prediction)
 
 

@@ -172,8 +172,8 @@ def test_the_log_counts_what_is_dropped_and_merged(caplog: pytest.LogCaptureFixt
         ([0, 1, 2], {"duplicates": "mean"}, "`duplicates` must be one of"),
         ([0, 1, 2], {"max_gap": 2}, "`max_gap=2` needs `gaps`"),
         ([0, 1, 2], {"max_gap": 0, "gaps": "nan"}, "`max_gap` must be at least 1"),
-        ([0, 1, 2], {"layout": "BCHW"}, "`layout='BCHW'` has missing letters: 'T'"),
-        ([0, 1, 2], {"channel_names": ["inflow"]}, "`channel_names` must hold one name"),
+        ([0, 1, 2], {"layout": "BCHW"}, "`layout` must be a string of T, H, W"),
+        ([0, 1, 2], {"channel_names": ["inflow"]}, "`channel_names` must be a unique name"),
     ],
 )
 def test_what_the_arguments_leave_open_is_refused(

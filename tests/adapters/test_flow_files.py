@@ -183,7 +183,7 @@ def test_what_is_no_flow_is_refused(beijing: Path, monkeypatch: pytest.MonkeyPat
         ("cut.npz", TIMES, r"cut\.npz must be a whole \.npz file"),
         ("cut.npy", TIMES, r"cut\.npy must be a whole \.npy file"),
         ("array.npy", {"freq": "h"}, "`start` must be given"),
-        ("array.npy", {**TIMES, "layout": "TTHW"}, "`layout='TTHW'` has repeated letters"),
+        ("array.npy", {**TIMES, "layout": "TTHW"}, "`layout` must be a string of T, H, W"),
         (beijing, {"freq": "30min"}, "`first_slot` must be 0 or 1 for HDF5 files, got None"),
         ([beijing, "array.npy"], TIMES, "`path` must be files that end in"),
         ([], TIMES, "`path` must be files that end in"),

@@ -227,7 +227,7 @@ def test_times_in_a_zone_keep_it_and_clocks_may_not_change() -> None:
             ValueError,
             "one cell along",
         ),
-        ({"channel_names": ["trips"]}, ValueError, "`channel_names` must hold one name"),
+        ({"channel_names": ["trips"]}, ValueError, "`channel_names` must be a unique name"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(

@@ -37,7 +37,7 @@ def in_bytes(series) -> np.ndarray:
 @given(st.lists(COLOURS, min_size=1, max_size=3), RATES)
 def test_lossless_clips_give_bytes_and_rate_back(drawn: list[np.ndarray], fps: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        written = [frames_to_series(frames / np.float32(255)) for frames in drawn]
+        written = [frames_to_series(frames / np.float32(255), layout="TCHW") for frames in drawn]
         paths = [
             write_video(Path(folder) / f"{n}.mkv", series, fps=fps)
             for n, series in enumerate(written)
@@ -47,7 +47,8 @@ def test_lossless_clips_give_bytes_and_rate_back(drawn: list[np.ndarray], fps: f
         np.testing.assert_array_equal(in_bytes(after), frames)
         np.testing.assert_array_equal(after.values(), before.values())
         rate = Grid.from_series(after).attributes_of("time")["frames_per_second"]
-        assert abs(rate - fps) <= 1e-6 * fps  # kept in whole nanoseconds
+        # FFmpeg states the rate of a Matroska file as a fraction of numbers up to 30,000
+        assert abs(rate - fps) <= fps / 30_000
 
 
 @PROFILE
@@ -57,7 +58,7 @@ def test_a_clip_of_a_clip_is_the_clip(drawn: np.ndarray, data: st.DataObject) ->
     stop = data.draw(st.integers(start + 1, len(drawn)))
     with tempfile.TemporaryDirectory() as folder:
         first = write_video(
-            Path(folder) / "a.mkv", frames_to_series(drawn / np.float32(255)), fps=25
+            Path(folder) / "a.mkv", frames_to_series(drawn / np.float32(255), layout="TCHW"), fps=25
         )
         series = read_video(first)
         second = write_video(Path(folder) / "b.mkv", series[start:stop])
@@ -73,7 +74,7 @@ def test_a_clip_of_a_clip_is_the_clip(drawn: np.ndarray, data: st.DataObject) ->
 @given(GREY, st.sampled_from([1, 4, 10, 25, 50]))
 def test_a_grey_gif_gives_bytes_back_at_its_rate(drawn: np.ndarray, fps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        series = frames_to_series(drawn / np.float32(255))
+        series = frames_to_series(drawn / np.float32(255), layout="TCHW")
         path = write_gif(Path(folder) / "a.gif", series, fps=fps)
         read = read_video(path, grey=True, fps=fps)
     np.testing.assert_array_equal(in_bytes(read), drawn)

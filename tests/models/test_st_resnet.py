@@ -278,7 +278,6 @@ def test_the_summary_names_the_branches() -> None:
     assert found.layers["external"] == 10 * 3 + GRID.n_components * 11
     unit, last, first = 2 * (16 * 16 * 9 + 16), 2 * 16 * 9 + 2, 4 * 16 * 9 + 16
     assert found.layers["branches[closeness]"] == first + unit + last + GRID.n_components
-    assert found.input_channels == 4 * 2
     model.fit(series, future_covariates=calendar)
     assert found.parameters == sum(p.numel() for p in model.model.parameters())
 
