@@ -63,8 +63,9 @@ def fields(draw: st.DrawFn) -> xr.Dataset:
     for name in ("one", "two")[: draw(st.integers(1, 2))]:
         order = draw(st.permutations(["time", "lat", "lon", *sorted(optional)]))
         dtype = np.dtype(draw(st.sampled_from(["f2", "f4", "f8", ">f4", "i1", "u1", "i4", "?"])))
-        numbers = st.floats(allow_infinity=False, width=16) if dtype.kind == "f" else None
-        numbers = st.integers(0, 1) if dtype.kind == "b" else numbers or st.integers(0, 99)
+        numbers: st.SearchStrategy[Any] = st.integers(0, 1 if dtype.kind == "b" else 99)
+        if dtype.kind == "f":
+            numbers = st.floats(allow_infinity=False, width=16)
         values = draw(arrays.arrays(dtype, [sizes[dim] for dim in order], elements=numbers))
         variables[name] = xr.Variable(order, values, draw(attributes()))
     coords: dict[str, Any] = {"time": ("time", draw(stamps(sizes["time"])), draw(attributes()))}

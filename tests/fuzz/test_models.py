@@ -35,7 +35,7 @@ from darts_mim import (
 
 pytestmark = pytest.mark.slow
 
-N_CASES = 60
+N_CASES = 40
 QUIET = {
     "accelerator": "cpu",
     "enable_progress_bar": False,
@@ -87,7 +87,9 @@ def _series(
         # gaps, but never a cell without any value
         frames[1:][rng.random(frames[1:].shape) < 0.1] = np.nan
     start = pd.Timestamp("2024-01-01") + pd.Timedelta(hours=int(rng.integers(100)))
-    return frames_to_series(frames, start=start, freq=rng.choice(["h", "30min", "D"]), mask=mask)
+    return frames_to_series(
+        frames, start=start, freq=rng.choice(["h", "30min", "D"]), mask=mask, layout="TCHW"
+    )
 
 
 def _covariates(
@@ -103,7 +105,9 @@ def _covariates(
             length = len(each) + ahead + 8
             if is_field:
                 fields = rng.random((length, 2, *grid[1:]), dtype=np.float32)
-                one = frames_to_series(fields, start=each.start_time(), freq=each.freq)
+                one = frames_to_series(
+                    fields, start=each.start_time(), freq=each.freq, layout="TCHW"
+                )
             else:
                 times = pd.date_range(each.start_time(), periods=length, freq=each.freq)
                 values = rng.random((length, 2), dtype=np.float32)
@@ -203,7 +207,9 @@ def fit(case: Case) -> str | None:
 def with_other_hidden_values(series: TimeSeries, mask: NDArray[np.bool_]) -> TimeSeries:
     frames = series_to_frames(series).copy()
     frames[..., ~mask] = 1e3
-    return frames_to_series(frames, start=series.start_time(), freq=series.freq, mask=mask)
+    return frames_to_series(
+        frames, start=series.start_time(), freq=series.freq, mask=mask, layout="TCHW"
+    )
 
 
 def test_most_drawn_cases_are_not_refused() -> None:
