@@ -31,7 +31,7 @@ def optional_packages():
         each.name for each in named for extra in EXTRAS if each.marker.evaluate({"extra": extra})
     }
     assert packages >= {"av", "cftime", "dask", "h5netcdf", "h5py", "onnx", "pooch", "zarr"}
-    return sorted(packages)
+    return sorted(packages - {"xarray"})  # Darts needs it; the extra bounds it
 
 
 def test_the_package_imports_without_any_extra_and_brings_in_little_that_darts_does_not():

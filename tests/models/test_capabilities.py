@@ -32,7 +32,7 @@ def test_the_capabilities_are_all_there_and_those_of_tide() -> None:
 
 
 def test_without_a_likelihood_there_are_no_samples(small_fitted: MIMModel) -> None:
-    with pytest.raises(ValueError, match="num_samples=3"):
+    with pytest.raises(ValueError, match="`num_samples > 1` is only supported for probabilistic"):
         small_fitted.predict(2, num_samples=3)
     with pytest.raises(ValueError, match="predict_likelihood_parameters"):
         small_fitted.predict(2, predict_likelihood_parameters=True)
