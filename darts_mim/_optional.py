@@ -36,5 +36,5 @@ def import_optional(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise ImportError(
             f"this needs the package {module!r}, which is not installed ({error}); install it "
-            f"with `pip install 'darts-mim[{extra}]'`"
+            f"from a clone of darts_mim with `pip install '.[{extra}]'`"
         ) from error

@@ -63,7 +63,7 @@ def test_all_public_names_are_there():
 
 
 def test_a_missing_package_names_the_extra_that_installs_it():
-    with pytest.raises(ImportError, match=r"'no_such_package'.*pip install 'darts-mim\[video\]'"):
+    with pytest.raises(ImportError, match=r"'no_such_package'.*pip install '\.\[video\]'"):
         import_optional("no_such_package", extra="video")
 
 

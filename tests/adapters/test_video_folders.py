@@ -256,7 +256,7 @@ class TestRefused:
         deep = save_deep_png(tmp_path_factory.mktemp("deep") / "a.png", DEEP_COLOUR)
         monkeypatch.setitem(sys.modules, "av", None)
         assert len(read_frames(folder)) == 12
-        with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
+        with pytest.raises(ImportError, match=r"pip install '\.\[video\]'"):
             read_frames([deep])
 
     @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "deep.png"])

@@ -326,5 +326,5 @@ def test_what_is_wrong_is_named(clip, arguments, error, message):
 
 def test_without_pyav_the_extra_is_named(monkeypatch, clip):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[video\]'"):
         read_video(clip)

@@ -258,6 +258,6 @@ def test_a_name_may_hold_a_colon(monkeypatch, tmp_path, ending):
 
 def test_without_pyav_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[video\]'"):
         write_video(tmp_path / "a.mp4", uniform([0, 1]), fps=1)
     assert write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1).exists()

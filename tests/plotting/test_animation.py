@@ -67,7 +67,7 @@ class TestFiles:
 
     def test_without_pyav_the_extra_is_named(self, blinking, tmp_path, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "av", None)
-        with pytest.raises(ImportError, match=r"pip install 'darts-mim\[video\]'"):
+        with pytest.raises(ImportError, match=r"pip install '\.\[video\]'"):
             animate(tmp_path / "a.mp4", blinking[:2], None, blinking[2:])
         assert animate(tmp_path / "a.gif", blinking[:2], None, blinking[2:]).exists()
 

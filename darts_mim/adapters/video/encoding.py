@@ -92,7 +92,7 @@ def write_video(
     Raises
     ------
     ImportError
-        If PyAV is missing: ``pip install 'darts-mim[video]'``.
+        If PyAV is missing: install the extra ``video``.
     ValueError
         If `path` has another ending, the series has neither one nor three channels, the rate is not
         known, or the range is empty.

@@ -92,7 +92,7 @@ def read_video(
     FileNotFoundError
         If there is no such clip.
     ImportError
-        If PyAV is missing: ``pip install 'darts-mim[video]'``.
+        If PyAV is missing: install the extra ``video``.
     TypeError
         If `path` is neither a path nor a sequence of them, `dtype` is not floating, or another
         argument is of the wrong type.
@@ -186,7 +186,7 @@ def read_frames(
     FileNotFoundError
         If there is no such folder or image.
     ImportError
-        If an image has colours of 16 bits and PyAV is missing: ``pip install 'darts-mim[video]'``.
+        If an image has colours of 16 bits and PyAV is missing: install the extra ``video``.
     TypeError
         If `path` is neither a path nor a sequence of them, or `dtype` is not floating.
     ValueError
