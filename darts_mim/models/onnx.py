@@ -29,6 +29,7 @@ from darts.utils.onnx.inference import ONNX_SPEC_METADATA_KEY, OnnxModelSpec
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from darts_mim._optional import import_optional
 from darts_mim.checks import checked_integer
 from darts_mim.models.covariates import collect_inputs
 from darts_mim.models.likelihoods import unchecked_distributions
@@ -79,7 +80,8 @@ def export_onnx(
     ValueError
         If ``horizon`` is out of its range.
     """
-    onnx = _import_onnx()
+    import_optional("onnxscript", extra="onnx")  # torch exports with it
+    onnx = import_optional("onnx", extra="onnx")
     graph = _make_graph(module, sample, horizon)
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         draft = Path(folder) / path.name
@@ -109,17 +111,6 @@ def _to_proto(graph: _Graph, onnx: Any, **kwargs: Any) -> Any:
     described = json.dumps(asdict(spec), default=int)  # sizes may be NumPy's integers
     onnx.helper.set_model_props(proto, {ONNX_SPEC_METADATA_KEY: described})
     return proto
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  # torch exports with it
-    except ImportError as error:
-        raise ImportError(
-            f"`to_onnx` needs {error.name}, which is not installed; install 'darts-mim[onnx]'"
-        ) from error
-    return onnx
 
 
 def _make_graph(
