@@ -81,7 +81,6 @@ class Example:
         return [each.format(data=data) for each in self.arguments]
 
 
-_EXPERIMENT = ("--preset", "smoke", "--data", "{data}", "--output", "out/experiment")
 EXAMPLES = (
     Example("bouncing_digits.py", thumbnail="forecast.gif"),
     Example(
@@ -93,25 +92,6 @@ EXAMPLES = (
     ),
     Example("multivariate.py", thumbnail="observed_and_forecast.png"),
     Example("custom_network.py", thumbnail="forecast.png"),
-    Example(
-        "paper/moving_mnist.py",
-        thumbnail="forecast.gif",
-        arguments=tuple(each.replace("--data", "--digits") for each in _EXPERIMENT),
-        data="mnist",
-        stand_in="bundled",
-    ),
-    Example(
-        "paper/kth.py",
-        thumbnail="forecast.gif",
-        arguments=(*_EXPERIMENT, "--dataset", "weizmann"),
-        data="weizmann",
-    ),
-    Example(
-        "paper/taxibj.py",
-        thumbnail="forecast.gif",
-        arguments=(*_EXPERIMENT, "--dataset", "nyc-taxi"),
-        data="nyc_taxi_bike/NYTaxi",
-    ),
 )
 
 

@@ -70,7 +70,7 @@ PRESETS = {
         size=(32, 40),
         hidden_channels=(16, 16),
         kernel_size=3,
-        steps=16,
+        steps=8,
         learning_rate=5e-3,
         is_one_cycle=True,
         is_normalised=True,
@@ -78,7 +78,7 @@ PRESETS = {
         stride=10,
         n_test=6,
         batch_size=4,
-        steps_per_epoch=8,
+        steps_per_epoch=4,
     ),
     "cpu": Preset(
         ("MIM", "PredRNN"),
