@@ -17,7 +17,6 @@ from benchmarks.options import PeerError, PeerPlace
 from benchmarks.parts.calls import idle_kernels
 from benchmarks.parts.peer import OpenSTLNetwork, configuration_of, load
 from benchmarks.parts.scaling import fit_line, fit_power
-from benchmarks.printing import tables_of
 from benchmarks.record import Record
 from benchmarks.sizes import QUICK
 from benchmarks.timing import in_turn, medians, ratio
@@ -244,13 +243,6 @@ def test_calls_are_of_functions_that_do_nothing() -> None:
     assert torch.equal(network(clip, 2)[0], expected)
 
 
-def test_the_standard_error_is_that_of_a_straight_line() -> None:
-    # y = 0, 1, 3 at x = 0, 1, 2: slope 1.5, residuals 1/6, -1/3, 1/6
-    power = fit_power([1, 10, 100], [1, 10, 1000])
-    assert power.exponent == pytest.approx(1.5)
-    assert power.standard_error == pytest.approx((1 / 6 / 2) ** 0.5)
-
-
 @pytest.mark.parametrize("trains", [True, False])
 def test_operations_are_those_of_a_whole_batch(trains: bool) -> None:
     work = WORKLOAD.training_step("plain") if trains else WORKLOAD.rollout("plain")
@@ -286,8 +278,3 @@ def test_a_record_of_other_code_is_put_aside(tmp_path: Path) -> None:
     other.add("steps", {"width": 4})
     assert json.loads(path.read_text())["origin"]["commit"] == "c"
     assert json.loads(path.with_suffix(".before.json").read_text()) == content
-
-
-def test_a_table_names_what_all_rows_share_once() -> None:
-    rows = [{"measured": "fit", "rounds": 5, "width": width, "raw": [1]} for width in (4, 8)]
-    assert tables_of(rows) == "fit: rounds 5\n  width\n      4\n      8"

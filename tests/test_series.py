@@ -67,21 +67,6 @@ def test_every_layout_puts_each_value_under_its_name_and_time_and_gives_it_back(
     np.testing.assert_array_equal(back, frames)
 
 
-def test_series_come_back_exactly_from_their_frames():
-    series = travelling_series()
-    frames = series_to_frames(series, layout="WTHC")
-    back = frames_to_series(
-        frames,
-        layout="WTHC",
-        channel_names=GRID.channel_names,
-        times=series.time_index,
-        coordinates=GRID.coordinates,
-        mask=GRID.mask,
-        metadata={"city": "New York"},
-    )
-    assert back == series
-
-
 def test_no_sample_and_no_series_is_dropped_where_the_layout_does_not_place_them():
     frames = random_frames("TCHWS")
     series = frames_to_series(frames, layout="TCHWS")
@@ -360,15 +345,3 @@ def test_series_that_lost_components_and_layouts_without_channels_give_no_frames
         series_to_frames(series[["r_0_0", "g_1_2"]])
     with pytest.raises(ValueError, match=r"`layout='THW'` has no axis for the 3 channels"):
         series_to_frames(series, layout="THW")
-
-
-def test_a_month_of_real_traffic_makes_the_round_trip(shared_data):
-    path = shared_data / "nyc_taxi_bike" / "NYTaxi" / "flow_test.npz"
-    if not path.is_file():
-        pytest.skip(f"no traffic flow at {path}")
-    flow = np.load(path)["flow"]  # (1296, 16, 12, 2), trips per 30 min
-    series = frames_to_series(flow, layout="THWC", start="2016-03-04", freq="30min")
-    assert series.end_time() == pd.Timestamp("2016-03-30 23:30")  # 90 days from 2016-01-01
-    np.testing.assert_array_equal(series_to_frames(series, layout="THWC"), flow.astype(np.float32))
-    _, test = series.split_before(1000)
-    np.testing.assert_array_equal(test["channel_1_3_11"].values()[:, 0], flow[1000:, 3, 11, 1])

@@ -190,16 +190,6 @@ def test_what_a_series_carries_survives_and_a_fitted_scaler_can_be_pickled() -> 
 # --- which series go together -------------------------------------------------------------------
 
 
-def test_another_grid_of_the_same_channels_is_scaled_alike() -> None:
-    frames = make_frames()
-    scaler = GridScaler().fit(make_series(frames))
-    larger = make_series(np.tile(frames[:2], (1, 1, 3, 2)), mask=np.tile(MASK, (3, 2)))
-    expected = np.tile(series_to_frames(scaler.transform(make_series(frames)))[:2], (1, 1, 3, 2))
-    scaled = scaler.transform(larger)
-    visible = np.tile(MASK, (3, 2))
-    np.testing.assert_array_equal(series_to_frames(scaled)[..., visible], expected[..., visible])
-
-
 def test_each_series_has_its_own_statistics_unless_the_fit_is_global() -> None:
     frames, other = make_frames(), 2.0 * make_frames(7, seed=1)[..., :2]
     frames[:, 0] = np.nan  # in the global fit alone

@@ -127,13 +127,6 @@ def test_quantize_computes_from_bytes(actual, predicted, dtype):
     np.testing.assert_allclose(ssim, ssim_by_scikit_image(real, made, data_range=255), atol=1e-12)
 
 
-def test_quantize_leaves_bytes_as_they_are():
-    values = np.arange(256.0).reshape(1, 1, 16, 16)
-    series = gridded(values), gridded(values[..., ::-1].copy())
-    expected = frame_psnr(*series, data_range=255)
-    np.testing.assert_array_equal(frame_psnr(*series, quantize=True, data_range=255), expected)
-
-
 # --- observed cells -----------------------------------------------------------------------------
 
 
@@ -217,15 +210,6 @@ def test_signature_and_reductions_are_those_of_a_darts_metric(metric, actual, pr
         np.testing.assert_array_equal(metric(*both, n_jobs=2, name="x"), curves)
 
 
-def test_only_common_times_are_compared(actual, predicted):
-    whole = gridded(actual, start=10, freq=2)
-    later = gridded(predicted, start=12, freq=2)
-    expected = frame_mse(gridded(actual[1:].copy()), gridded(predicted[:2].copy()))
-    np.testing.assert_array_equal(frame_mse(whole, later), expected)
-    by_position = frame_mse(whole, later, intersect=False)
-    np.testing.assert_array_equal(by_position, frame_mse(gridded(actual), gridded(predicted)))
-
-
 @pytest.mark.parametrize("metric", METRICS)
 def test_samples_are_reduced_to_their_median(metric, actual):
     samples = random_frames(4, (T, C, H, W, 5))
@@ -269,17 +253,6 @@ def test_backtest_gives_an_error_for_each_frame_and_metric(series, forecasts):
         np.testing.assert_allclose(errors[0, :, column], expected, rtol=1e-6)
     beyond_the_end = np.isnan(errors[-3:]).all(axis=2)
     np.testing.assert_array_equal(beyond_the_end, [[0, 0, 1], [0, 1, 1], [1, 1, 1]])
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_residuals_are_series_of_one_value_per_frame(metric, series, forecasts):
-    model, made = forecasts
-    residuals = model.residuals(
-        series, historical_forecasts=made[:2], metric=metric, last_points_only=False
-    )
-    assert [r.shape for r in residuals] == [(3, 1, 1)] * 2
-    assert (residuals[1].time_index == made[1].time_index).all()
-    np.testing.assert_allclose(residuals[1].values()[:, 0], metric(series, made[1]), rtol=1e-6)
 
 
 # --- refusals -----------------------------------------------------------------------------------

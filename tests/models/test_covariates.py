@@ -244,14 +244,6 @@ def test_fields_are_planes_and_all_else_scalars(
     np.testing.assert_array_equal(inputs.constants[0, -1], grid.mask)
 
 
-def test_static_fields_of_any_numbers_are_planes(seen: list[tuple[Tensor, Inputs]]) -> None:
-    cells = np.arange(CELLS).reshape(HEIGHT, WIDTH)
-    series = make_target(static_fields={"land": cells % 3 == 0, "use": cells, "height": cells / 7})
-    make_model().fit(series)
-    by_hand = np.stack([cells % 3 == 0, cells, cells / 7]).repeat(CHANNELS, axis=0)
-    np.testing.assert_array_equal(seen[0][1].constants[0], by_hand.astype(np.float32))
-
-
 def test_shared_static_covariates_are_scalars_of_every_step(
     seen: list[tuple[Tensor, Inputs]],
 ) -> None:
@@ -300,16 +292,6 @@ def test_a_field_acts_where_it_lies(kind: str) -> None:
     is_near = np.zeros(size, dtype=bool)
     is_near[: row + reach + 1, : column + reach + 1] = True
     assert difference[~is_near].max() == 0.0
-
-
-def test_covariates_of_a_series_without_a_grid_are_scalars(
-    seen: list[tuple[Tensor, Inputs]],
-) -> None:
-    series = TimeSeries.from_values(np.random.default_rng(0).random((LENGTH, 3), dtype=np.float32))
-    model = make_model(patch_size=1).fit(series, future_covariates=make_numbers())
-    assert len(model.predict(n=HORIZON + 2, show_warnings=False)) == HORIZON + 2
-    assert seen[-1][1].planes is None
-    assert seen[-1][1].scalars.shape == (1, CONTEXT - 1 + HORIZON + 2, 3)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -572,17 +554,6 @@ def test_wrong_covariates_are_refused_in_prediction(wrong: dict[str, Any], messa
     given = {"series": series, **make_covariates(), **wrong}
     with pytest.raises(ValueError, match=message):
         fit_on_two_series().predict(n=HORIZON + 2, **given, show_warnings=False)
-
-
-def test_a_missing_value_that_is_never_read_does_no_harm() -> None:
-    series = make_target()
-    past = values(make_fields()).copy()
-    past[LENGTH:] = np.nan
-    past = make_fields().with_values(past)
-    model = make_model().fit(series, past_covariates=past)
-    assert np.isfinite(values(model.predict(n=HORIZON))).all()
-    with pytest.raises(ValueError, match="`past_covariates` must be finite, got nan"):
-        model.predict(n=HORIZON + 1, show_warnings=False)
 
 
 @pytest.mark.parametrize(

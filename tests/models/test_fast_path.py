@@ -1,7 +1,6 @@
 """Models on the fast path: what holds for every model holds there."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 
-from darts_mim import MIMModel, PredRNNModel, ScheduledSampling, series_to_frames
+from darts_mim import MIMModel, PredRNNModel, ScheduledSampling
 from darts_mim.nn import fast_path
 from darts_mim.nn.fused.build import CannotBuildError, kernel_library
 from tests.models.small_models import make_model, make_series, weights
@@ -44,31 +43,6 @@ def test_training_comes_to_weights_as_near_as_rounding_lets_them(name: str) -> N
     assert (weights(fast) - weights(plain)).norm() < 1e-2 * weights(plain).norm()
 
 
-def test_repeated_training_comes_to_the_same_weights() -> None:
-    series = make_series()
-    try:
-        first, second = (
-            weights(make_model(fast_path=True, trainer={"deterministic": True}).fit(series))
-            for _ in range(2)
-        )
-    finally:
-        torch.use_deterministic_algorithms(False)
-    assert torch.equal(first, second)
-
-
-@pytest.mark.filterwarnings("ignore:.*could not find the monitored key:UserWarning")
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning")
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    series = make_series()
-    whole = make_model(fast_path=True, n_epochs=2).fit(series)
-    begun = {"model_name": "begun", "work_dir": str(tmp_path), "save_checkpoints": True}
-    make_model(fast_path=True, **begun).fit(series)
-    resumed = MIMModel.load_from_checkpoint("begun", work_dir=str(tmp_path), best=False)
-    resumed.fit(series, epochs=2)
-    assert resumed.model.network.fast_path
-    assert torch.equal(weights(resumed), weights(whole))
-
-
 def test_forecasts_of_a_file_are_those_of_its_model_and_weights_do_not_care_for_the_path() -> None:
     series = make_series()
     model = make_model(fast_path=True).fit(series)
@@ -79,24 +53,6 @@ def test_forecasts_of_a_file_are_those_of_its_model_and_weights_do_not_care_for_
     np.testing.assert_array_equal(loaded.predict(4, series=series).all_values(), expected)
     np.testing.assert_allclose(
         plain.predict(4, series=series).all_values(), expected, rtol=1e-4, atol=1e-5
-    )
-
-
-def test_a_forecast_is_the_same_alone_and_among_others() -> None:
-    series = make_series()
-    model = make_model(fast_path=True).fit(series)
-    start = len(series) - 6
-    many = model.historical_forecasts(
-        series,
-        start=start,
-        start_format="position",
-        forecast_horizon=2,
-        retrain=False,
-        last_points_only=False,
-    )
-    alone = model.predict(2, series=series[:start])
-    np.testing.assert_allclose(
-        series_to_frames(many[0]), series_to_frames(alone), rtol=1e-5, atol=1e-6
     )
 
 

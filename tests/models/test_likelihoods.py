@@ -374,11 +374,6 @@ def walking_model(**options: Any) -> tuple[MIMModel, RandomWalk]:
     return model, walk
 
 
-@pytest.fixture(scope="module")
-def gaussian() -> MIMModel:
-    return fit_case(CASES[GaussianLikelihood])
-
-
 def test_samples_are_trajectories() -> None:
     model, walk = walking_model()
     history = make_series(seed=1)
@@ -437,36 +432,7 @@ def test_missing_values_of_the_context_are_not_drawn() -> None:
     assert samples.shape == (3, N, 2)
 
 
-def test_samples_follow_random_state(gaussian: MIMModel) -> None:
-    first, again, other = (
-        values(gaussian.predict(n=4, num_samples=3, random_state=state)) for state in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).all()
-    assert (first[..., 0] != first[..., 1]).all()
-
-
 # --- Darts' workflow ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("is_optimised", [True, False])
-def test_historical_samples_are_trajectories_too(is_optimised: bool) -> None:
-    model, walk = walking_model()
-    series = make_series(9, seed=3)
-    forecasts = model.historical_forecasts(
-        series,
-        forecast_horizon=4,
-        retrain=False,
-        last_points_only=False,
-        num_samples=200,
-        enable_optimization=is_optimised,
-    )
-    assert len(forecasts) == 9 - 4 - 4 + 1
-    for forecast in forecasts:
-        moves = values(forecast) - values(series[: forecast.start_time()])[-1]
-        assert moves[-1].std() == pytest.approx(np.sqrt(4) * walk.deviation, rel=0.05)
-        correlation = np.corrcoef(moves[0].ravel(), moves[-1].ravel())[0, 1]
-        assert correlation == pytest.approx(0.5, abs=0.05)
 
 
 def test_torch_metrics_measure_samples_of_the_horizon() -> None:

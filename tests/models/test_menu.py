@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
-from darts.utils.data import SequentialTorchInferenceDataset
 
 from darts_mim import (
     Grid,
@@ -75,17 +73,6 @@ def windows(series: TimeSeries) -> Iterator[tuple[TimeSeries, TimeSeries]]:
 # --- times --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("freq", ["30min", "W-WED"])
-def test_forecasts_follow_the_dates_of_the_series(fitted: MIMModel, freq: str) -> None:
-    dates = pd.date_range("2024-02-01", periods=LENGTH + 5, freq=freq)
-    series = make_series(times=dates[:LENGTH])
-    forecast = fitted.predict(n=5, series=series)
-    assert forecast.time_index.equals(dates[-5:])
-    rolled = fitted.historical_forecasts(series, forecast_horizon=2, stride=3, retrain=False)
-    assert rolled.time_index.equals(dates[4:LENGTH:3])
-    assert_close(forecast, values(fitted.predict(n=5)))
-
-
 def test_a_shifted_output_chunk_keeps_its_distance(tmp_path: Path) -> None:
     series = make_series(start=7, freq=2)
     model = make_model(output_chunk_shift=2).fit(series)
@@ -114,17 +101,6 @@ def test_a_shifted_output_chunk_keeps_its_distance(tmp_path: Path) -> None:
 
 
 # --- series -------------------------------------------------------------------------------------
-
-
-def test_predict_from_dataset_equals_predict(fitted: MIMModel) -> None:
-    data = SequentialTorchInferenceDataset(
-        make_series(), n=5, input_chunk_length=3, output_chunk_length=2
-    )
-    (forecast,) = fitted.predict_from_dataset(n=5, dataset=data)
-    assert_close(forecast, fitted.predict(n=5))
-    plain, _, starts = fitted.predict_from_dataset(n=5, dataset=data, values_only=True)
-    np.testing.assert_array_equal(plain[0], values(forecast))
-    assert starts == [LENGTH]
 
 
 # --- backtests ----------------------------------------------------------------------------------
@@ -183,31 +159,7 @@ def test_the_best_epoch_is_loaded_after_training(tmp_path: Path) -> None:
         assert_close(other.predict(n=5, series=train), expected.predict(n=5, series=train))
 
 
-@pytest.mark.slow
-def test_another_process_may_load_the_data() -> None:
-    series, worker = make_series(), {"num_workers": 1}
-    plain = make_model(n_epochs=2).fit(series, val_series=series)
-    model = make_model(n_epochs=2)
-    model.fit(series, val_series=series, dataloader_kwargs={**worker, "persistent_workers": True})
-    assert torch.equal(weights(model), weights(plain))
-    assert_close(model.predict(n=5, dataloader_kwargs=worker), plain.predict(n=5))
-
-
 # --- instance normalisation ---------------------------------------------------------------------
-
-
-def test_instance_normalisation_without_gains_has_no_parameters() -> None:
-    series = make_series()
-    model, plain, affine = (
-        make_model(use_reversible_instance_norm=norm).fit(series)
-        for norm in ({"affine": False}, False, True)
-    )
-    sizes = [len(weights(each)) for each in (model, plain, affine)]
-    assert sizes[0] == sizes[1] == sizes[2] - 2 * GRID.n_components
-    shifted = model.predict(n=5, series=(series * 3 + 50).astype(np.float32))
-    np.testing.assert_allclose(
-        values(shifted), values(model.predict(n=5)) * 3 + 50, rtol=0, atol=2e-3
-    )
 
 
 # --- tuners and searches ------------------------------------------------------------------------
@@ -370,17 +322,6 @@ def test_training_on_loaded_weights_follows_random_state(tmp_path: Path, fitted:
 
 
 # --- precision ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_series_sets_the_precision(dtype: type, fitted: MIMModel) -> None:
-    model = make_model().fit(make_series().astype(dtype))
-    forecast = model.predict(n=5)
-    assert forecast.dtype == dtype
-    assert all(
-        p.dtype == torch.from_numpy(np.zeros(1, dtype)).dtype for p in model.model.parameters()
-    )
-    np.testing.assert_allclose(values(forecast), values(fitted.predict(n=5)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -131,15 +131,6 @@ def test_historical_forecasts_equal_predicting_at_each_point(
             np.testing.assert_allclose(values(forecast), values(expected), rtol=0, atol=1e-6)
 
 
-@pytest.mark.slow
-def test_a_constant_sequence_is_learnt() -> None:
-    frames = np.tile(make_frames(1), (40, 1, 1, 1))
-    model = make_model(hidden_channels=(8, 8), n_epochs=20, optimizer_kwargs={"lr": 2e-2})
-    model.fit(frames_to_series(frames[:20]))
-    error = np.abs(series_to_frames(model.predict(n=6)) - frames[:1]).mean()
-    assert error < 0.05
-
-
 # --- the workflow -------------------------------------------------------------------------------
 
 
@@ -475,48 +466,6 @@ def test_a_run_resumed_from_dart_s_own_checkpoints_ends_like_an_uninterrupted_on
     resumed.fit(series, val_series=val_series, epochs=4)
     assert resumed.trainer.global_step == whole.trainer.global_step
     assert torch.equal(weights(resumed), weights(whole))
-
-
-def stop_at_epoch(epoch: int) -> Callable[..., None]:
-    def hook(module: pl.LightningModule) -> None:
-        if module.current_epoch == epoch:
-            raise InterruptError
-
-    return hook
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
-@pytest.mark.parametrize("trainer", [{}, {"limit_train_batches": 3}])
-def test_a_run_of_so_many_steps_resumed_between_epochs_ends_like_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: dict[str, Any]
-) -> None:
-    series = make_series()
-    options = {**RESUME, "work_dir": str(tmp_path), "n_epochs": -1}
-    options["trainer"] = {"max_steps": 13, **trainer}
-    whole = make_model(model_name="whole", **options).fit(series)
-    with monkeypatch.context() as patch:
-        hook = "darts_mim.models.module.GridForecastingModule.on_train_epoch_start"
-        patch.setattr(hook, stop_at_epoch(2), raising=False)
-        with pytest.raises(InterruptError):
-            make_model(model_name="parted", **options).fit(series)
-    resumed = MIMModel.load_from_checkpoint("parted", work_dir=str(tmp_path), best=False)
-    resumed.fit(series)
-    assert resumed.trainer.global_step == whole.trainer.global_step == 13
-    assert torch.equal(weights(resumed), weights(whole))
-
-
-def test_numpy_numbers_as_options_save_and_load(tmp_path: Path) -> None:
-    model = make_model(
-        kernel_size=np.int64(3),
-        hidden_channels=np.array([4, 3]),
-        forget_bias=np.float64(0.5),
-        scheduled_sampling=ScheduledSampling.linear(np.int64(5)),  # type: ignore[arg-type]
-    ).fit(make_series())
-    model.save(str(tmp_path / "model.pt"))
-    loaded = MIMModel.load(str(tmp_path / "model.pt"))
-    np.testing.assert_array_equal(values(loaded.predict(n=2)), values(model.predict(n=2)))
 
 
 def test_weights_move_to_chunks_of_other_lengths(fitted: MIMModel, tmp_path: Path) -> None:

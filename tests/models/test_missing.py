@@ -232,15 +232,6 @@ def test_a_forecast_equals_stepping_with_own_predictions_in_the_gaps(
         np.testing.assert_allclose(forecast, by_hand, rtol=0, atol=1e-6)
 
 
-def test_a_gap_in_the_first_frame_is_read_as_zero() -> None:
-    model = make_model().fit(to_series(make_frames()))
-    frames = make_frames(CONTEXT)
-    frames[0, 1, 2:4] = np.nan
-    forecast = model.predict(n=3, series=to_series(frames))
-    filled = model.predict(n=3, series=to_series(np.nan_to_num(frames)))
-    np.testing.assert_array_equal(values(forecast), values(filled))
-
-
 def test_a_history_may_end_with_missing_frames() -> None:
     model = make_model().fit(to_series(make_frames()))
     frames = make_frames(CONTEXT + 2)
@@ -356,24 +347,6 @@ def test_a_history_of_nothing_gives_a_forecast(
     forecast = series_to_frames(model.predict(n=3, series=nothing))
     seen = np.ones_like(MASK) if mask is None else mask
     np.testing.assert_array_equal(np.isfinite(forecast), np.broadcast_to(seen, forecast.shape))
-
-
-@pytest.mark.parametrize("optimized", [True, False])
-def test_historical_forecasts_read_gaps_as_predict_does(optimized: bool) -> None:
-    model = make_model().fit(masked(make_frames()))
-    series = masked(make_gaps(9, seed=3))
-    forecasts = model.historical_forecasts(
-        series,
-        forecast_horizon=3,
-        retrain=False,
-        last_points_only=False,
-        enable_optimization=optimized,
-    )
-    assert len(forecasts) == 9 - CONTEXT - 3 + 1
-    for forecast in forecasts:
-        expected = model.predict(n=3, series=series[: forecast.start_time()])
-        np.testing.assert_allclose(values(forecast), values(expected), rtol=0, atol=1e-6)
-        assert Grid.from_series(forecast) == model.grid
 
 
 # --- losses and metrics -------------------------------------------------------------------------
@@ -536,35 +509,7 @@ def test_a_cell_that_is_observed_at_some_time_in_some_series_is_taken() -> None:
     assert np.isfinite(values(model.predict(n=2, series=to_series(frames)))).all()
 
 
-@pytest.mark.parametrize("mask", [None, MASK])
-def test_infinity_is_refused_in_observed_cells(mask: np.ndarray | None) -> None:
-    frames = make_frames()
-    model = make_model().fit(to_series(frames, mask=mask))
-    frames[-1, 1, 3, 2] = -np.inf
-    message = r"`series` must be finite, got -inf in component 'channel_1_3_2' at 10; give NaN"
-    series = to_series(frames, mask=mask)
-    with pytest.raises(ValueError, match=message):
-        make_model().fit(series)
-    with pytest.raises(ValueError, match=message):
-        make_model().fit(to_series(make_frames(), mask=mask), val_series=series)
-    with pytest.raises(ValueError, match=message):
-        model.predict(n=1, series=series)
-    frames[-1, 1, 3, 2] = np.nan
-    assert len(model.predict(n=1, series=to_series(frames, mask=mask))) == 1
-
-
 # --- saved, loaded and moved --------------------------------------------------------------------
-
-
-def test_a_saved_model_keeps_its_mask(tmp_path: Path) -> None:
-    model = make_model(use_reversible_instance_norm=True).fit(masked(make_gaps(), seed=1))
-    model.save(str(tmp_path / "model.pt"))
-    loaded = MIMModel.load(str(tmp_path / "model.pt"))
-    assert loaded.grid == model.grid
-    history = to_series(fill_hidden(make_gaps(6, seed=2), 3))
-    np.testing.assert_array_equal(
-        values(loaded.predict(n=3, series=history)), values(model.predict(n=3, series=history))
-    )
 
 
 def saved(model: MIMModel, folder: Path) -> str:

@@ -20,7 +20,6 @@ from darts_mim import (
     frame_mse,
     frames_to_series,
 )
-from darts_mim.diagnostics import gate_saturation
 from tests.models.small_models import GRID, TRAINER, make_series
 
 RECURRENT: list[Any] = [ConvLSTMModel, PredRNNModel, PredRNNPlusPlusModel]
@@ -93,13 +92,6 @@ def test_a_model_reads_covariates_masks_and_gaps_and_is_uncertain(kind: Any) -> 
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_model_forecasts_behind_a_gap(kind: Any) -> None:
-    series = make_series(14)
-    forecast = make_model(kind, output_chunk_shift=2).fit(series).predict(n=2)
-    assert forecast.start_time() == series.end_time() + 3 * series.freq
-
-
-@pytest.mark.parametrize("kind", MODELS)
 def test_a_saved_model_and_its_file_without_torch_forecast_the_same(kind: Any) -> None:
     series = make_series(14)
     model = make_model(kind).fit(series)
@@ -113,16 +105,6 @@ def test_a_saved_model_and_its_file_without_torch_forecast_the_same(kind: Any) -
     session = onnxruntime.InferenceSession("model.onnx")
     without_torch = run_onnx_prediction(4, session, series, verbose=False)
     np.testing.assert_allclose(without_torch.values(), forecast.values(), rtol=0, atol=1e-5)
-
-
-def test_gates_are_measured_where_there_is_an_st_lstm_or_a_mim_block() -> None:
-    series = make_series(14)
-    saturation = gate_saturation(make_model(PredRNNModel).fit(series), series)
-    assert saturation.gates == ("f", "f")
-    assert saturation.shares.notna().all(axis=None)
-    for kind in (ConvLSTMModel, STResNetModel):
-        with pytest.raises(TypeError, match=f"gates can be measured, got a {kind.__name__}"):
-            gate_saturation(make_model(kind).fit(series), series)
 
 
 @pytest.mark.parametrize("kind", [*RECURRENT, MIMModel])

@@ -201,17 +201,6 @@ def test_static_covariates_are_read() -> None:
 # --- what is not known --------------------------------------------------------------------------
 
 
-def test_a_missing_value_is_read_as_the_last_known_one(fitted: STResNetModel) -> None:
-    frames = make_frames(CONTEXT, seed=7)
-    frames[2:4, 0, 1] = np.nan
-    frames[0, 1, 2, 3] = np.nan
-    filled = frames.copy()
-    filled[2:4, 0, 1] = frames[1, 0, 1]
-    filled[0, 1, 2, 3] = frames[1, 1, 2, 3]
-    one, other = (fitted.predict(5, make_series(frames=each)) for each in (frames, filled))
-    np.testing.assert_allclose(one.values(), other.values(), rtol=0, atol=1e-6)
-
-
 def test_what_the_mask_hides_never_matters() -> None:
     mask = np.arange(30).reshape(5, 6) % 7 > 0
     forecasts = []
@@ -336,11 +325,3 @@ def test_options_that_do_not_fit_are_refused(
 def test_a_schedule_that_leaves_the_context_true_is_taken(context: Schedule) -> None:
     sampling = ScheduledSampling(horizon=Schedule(), context=context)
     assert make_model(scheduled_sampling=sampling).scheduled_sampling == sampling
-
-
-def test_tanh_and_instance_norm_forecast() -> None:
-    series = make_series(14)
-    assert np.abs(make_model(tanh=True).fit(series).predict(5).values()).max() < 1
-    model = make_model(use_reversible_instance_norm=True).fit(series)
-    shifted = model.predict(3, series + 100.0).values() - model.predict(3, series).values()
-    np.testing.assert_allclose(shifted, 100.0, rtol=0, atol=1e-3)

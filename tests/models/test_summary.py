@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 import torch
 from darts.utils.likelihood_models.torch import DirichletLikelihood, GaussianLikelihood
 from darts.utils.timeseries_generation import datetime_attribute_timeseries
-from torch import Tensor, nn
 
 from darts_mim import Grid, MIMModel, STResNetModel, frames_to_series
 from darts_mim.models import memory, summary
@@ -187,24 +186,6 @@ def test_if_nothing_helps_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     set_memory(monkeypatch, 1000)
     with pytest.raises(MemoryError, match="Use a coarser grid or another device"):
         make_model(recompute=True, batch_size=1, patch_size=4).fit(make_series())
-
-
-class Picky(nn.MSELoss):
-    """A loss that cannot be measured."""
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        if len(prediction) < 3:
-            raise ArithmeticError("too few sequences")
-        loss: Tensor = super().forward(prediction, target)
-        return loss
-
-
-@pytest.mark.parametrize(("loss", "n_bytes"), [(Picky(), 1000), (nn.MSELoss(), None)])
-def test_a_step_of_unknown_costs_is_trained(
-    monkeypatch: pytest.MonkeyPatch, loss: nn.Module, n_bytes: int | None
-) -> None:
-    set_memory(monkeypatch, n_bytes)
-    assert make_model(loss_fn=loss).fit(make_series()).model_created
 
 
 def test_small_models_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,42 +75,6 @@ def test_inputs_equal_further_channels_of_the_frames(
         torch.testing.assert_close(prediction, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_unrolling_reads_the_inputs_of_each_step() -> None:
-    network, inputs = make_network(**READS), make_inputs()
-    context = random(B, LENGTH, C, H, W)
-    frames, last = network(context, HORIZON, inputs=inputs)
-    prediction, state = context[:, 0], None
-    for t in range(STEPS):
-        frame = context[:, t] if t < LENGTH else prediction
-        prediction, state = network.step(frame, state, inputs.at(t))
-        torch.testing.assert_close(frames[:, t], prediction)
-    torch.testing.assert_close(last.m, state.m)
-
-
-@pytest.mark.parametrize("step", range(STEPS))
-@pytest.mark.parametrize("kind", ["planes", "scalars"])
-def test_an_input_changes_the_predictions_from_its_step_on(kind: str, step: int) -> None:
-    network, inputs = make_network(**READS), make_inputs()
-    changed = getattr(inputs, kind).clone()
-    changed[1, step] += 1.0
-    context = random(B, LENGTH, C, H, W)
-    before, _ = network(context, HORIZON, inputs=inputs)
-    after, _ = network(context, HORIZON, inputs=inputs._replace(**{kind: changed}))
-    is_changed = (before != after).flatten(2).any(dim=2)
-    assert is_changed.tolist() == [[False] * STEPS, [t >= step for t in range(STEPS)]]
-
-
-def test_every_weight_of_the_inputs_gets_a_gradient() -> None:
-    network = make_network(**READS, reads_observed=True)
-    context = random(B, LENGTH, C, H, W)
-    frames, _ = network(
-        context, HORIZON, inputs=make_inputs(), observed=random(*context.shape, seed=6) < 0.5
-    )
-    frames.square().sum().backward()
-    gradient = network.bottom.from_input.convolution.weight.grad
-    assert bool((gradient != 0).flatten(2).any(dim=2).any(dim=0).all())
-
-
 def test_a_network_that_reads_what_was_observed_takes_a_plain_frame_for_observed() -> None:
     network, context = make_network(reads_observed=True), random(B, LENGTH, C, H, W)
     everywhere = torch.ones(context.shape, dtype=torch.bool)

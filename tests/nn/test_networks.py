@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.func import functional_call
 
 from darts_mim.nn import MIMNetwork
 from tests.nn.small import NETWORKS, far, gradients_of, make_network, random
@@ -36,33 +35,6 @@ def test_a_network_equals_its_equations_written_out(
         expected = oracle.forecast(sequence.numpy(), horizon=3)
         error = np.abs(predicted.detach().numpy() - expected).max() / np.abs(expected).max()
         assert error <= 1e-10
-
-
-@NORMS
-@ALL
-def test_gradients_equal_finite_differences(name: str, layer_norm: bool) -> None:
-    network = make_network(name, 1, (2, 3), patch_size=1, layer_norm=layer_norm)
-    names = [each for each, _ in network.named_parameters()]
-
-    def forecast(context: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        frames: torch.Tensor = functional_call(
-            network, dict(zip(names, parameters, strict=True)), (context, 2)
-        )[0]
-        return frames
-
-    inputs = (
-        random(1, 2, 1, 3, 2).requires_grad_(),
-        *(p.detach().clone().requires_grad_() for p in network.parameters()),
-    )
-    assert torch.autograd.gradcheck(forecast, inputs, fast_mode=True)
-
-
-@ALL
-def test_every_parameter_gets_a_gradient(name: str) -> None:
-    network = make_network(name)
-    frames, _ = network(random(1, 3, 2, 5, 4), horizon=2)
-    frames.square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
 @KINDS
@@ -138,13 +110,6 @@ def test_the_number_of_parameters_is_the_published_one(name: str) -> None:
 # --- any size, any length, no state -------------------------------------------------------------
 
 
-def test_weights_of_one_resolution_run_on_another() -> None:
-    network = MIMNetwork(1, (4, 4), kernel_size=3, patch_size=4)
-    for height, width in ((32, 32), (64, 48)):
-        frames, _ = network(torch.rand(1, 2, 1, height, width), horizon=2)
-        assert frames.shape == (1, 3, 1, height, width)
-
-
 @ALL
 def test_unrolling_equals_stepping_by_hand(name: str) -> None:
     network = make_network(name)
@@ -182,39 +147,7 @@ def test_nothing_is_remembered_between_calls(name: str) -> None:
     assert far(alone, first[1:2, :-1]) < ROUNDING
 
 
-@KINDS
-def test_dropout_thins_a_network_for_a_whole_sequence(name: str) -> None:
-    network = make_network(name, widths=(8, 8), dropout=torch.nn.Dropout(0.5))
-    context = random(1, 3, 2, 5, 4)
-    torch.manual_seed(0)
-    thinned, state = network(context, horizon=4)
-    assert [mask.shape for mask in state.dropout_masks] == [(1, 8, 1, 1)] * 2
-    assert far(thinned, network.eval()(context, horizon=4)[0]) > 1e-3
-    by_hand, prediction = [], None
-    torch.manual_seed(0)
-    network.train()
-    state = None
-    for t in range(6):
-        prediction, state = network.step(context[:, t] if t < 3 else prediction, state)
-        by_hand.append(prediction)
-    assert far(thinned, torch.stack(by_hand, dim=1)) < ROUNDING
-
-
 # --- which frames are fed -----------------------------------------------------------------------
-
-
-def test_feeding_every_true_frame_is_teacher_forcing() -> None:
-    network, clip = make_network(), random(2, 7, 2, 5, 4)
-    everything = torch.ones(2, 5, dtype=torch.bool)
-    forced, _ = network(clip[:, :3], 4, future=clip[:, 3:], feed_true=everything)
-    assert far(forced, network(clip[:, :6], 1)[0]) < ROUNDING
-
-
-def test_feeding_no_true_frame_of_the_horizon_is_free_running() -> None:
-    network, clip = make_network(), random(2, 7, 2, 5, 4)
-    context_only = torch.tensor([[True, True, False, False, False]]).expand(2, -1)
-    fed, _ = network(clip[:, :3], 4, future=clip[:, 3:], feed_true=context_only)
-    assert far(fed, network(clip[:, :3], 4)[0]) < ROUNDING
 
 
 def test_each_sequence_is_fed_its_own_choice_of_frames() -> None:

@@ -117,16 +117,6 @@ def test_what_a_step_draws_at_random_is_drawn_alike_again() -> None:
     assert far(*gradients) < 1e-12
 
 
-@pytest.mark.parametrize(("length", "horizon"), [(1, 1), (1, 3), (2, 1)])
-def test_the_shortest_rollouts_are_trained_too(length: int, horizon: int) -> None:
-    gradients = []
-    for recompute in (False, True):
-        network = make_network(recompute=recompute)
-        network(random(B, length, C, H, W), horizon)[0].sum().backward()
-        gradients.append(gradients_of(network))
-    assert far(*gradients) < 1e-12
-
-
 def test_of_ten_steps_the_activations_of_one_are_kept() -> None:
     kept = []
     for recompute in (False, True):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from darts_mim.nn import FedFrame, Inputs, STResNetNetwork
 from darts_mim.nn.history import fill_in_time
@@ -141,29 +140,6 @@ def test_a_mask_that_stays_leaves_nothing_to_fill() -> None:
     assert fill_in_time(frames, mask.expand_as(frames)) is frames
 
 
-def test_gradients_equal_finite_differences() -> None:
-    network = make_network(
-        height=3, width=2, trend_length=4, hidden_channels=2, scalar_channels=1, external_units=2
-    )
-    names = [each for each, _ in network.named_parameters()]
-    inputs = Inputs(scalars=random(1, 8, 1))
-
-    def forecast(context: Tensor, *parameters: Tensor) -> Tensor:
-        frames: Tensor = functional_call(
-            network,
-            dict(zip(names, parameters, strict=True)),
-            (context, 5),
-            {"inputs": inputs},
-        )[0]
-        return frames
-
-    given = (
-        random(1, 4, C, 3, 2).requires_grad_(),
-        *(p.detach().clone().requires_grad_() for p in network.parameters()),
-    )
-    assert torch.autograd.gradcheck(forecast, given, fast_mode=True)
-
-
 def test_recomputation_changes_neither_frames_nor_gradients() -> None:
     results = []
     for recompute in (False, True):
@@ -186,30 +162,6 @@ def test_nothing_is_remembered_between_calls() -> None:
     network(other, horizon=1)
     alone, _ = network(context[1:2], horizon=3)
     assert torch.allclose(first[1:2, :3], alone, rtol=0, atol=1e-12)
-
-
-def test_frames_that_no_branch_reads_change_nothing() -> None:
-    network = make_network(closeness=2, period_length=4)
-    context = random(B, 9, C, H, W)
-    other = context.clone()
-    other[:, [0, 1, 2, 3, 6]] += 1.0  # the fifth last, fourth last and two last are read
-    (one, _), (same, _) = network(context, horizon=1), network(other, horizon=1)
-    assert torch.equal(one, same)
-    for t in (4, 5, 7, 8):
-        other = context.clone()
-        other[:, t] += 1.0
-        assert not torch.allclose(one, network(other, horizon=1)[0])
-
-
-def test_a_branch_of_a_period_is_computed_for_all_its_steps_at_once() -> None:
-    network = make_network()
-    calls: dict[str, list[int]] = {name: [] for name in network.branches}
-    for name, branch in network.branches.items():
-        branch.register_forward_hook(
-            lambda _module, args, _out, name=name: calls[name].append(len(args[0]) // B)
-        )
-    network(random(B, 5, C, H, W), horizon=7)
-    assert calls == {"closeness": [1] * 7, "period": [3, 3, 1], "trend": [5, 2]}
 
 
 def test_true_frames_of_the_horizon_are_read_where_it_is_said() -> None:

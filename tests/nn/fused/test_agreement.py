@@ -149,22 +149,6 @@ def test_formulas_agree_in_double_precision(kind, name):
         assert far(gradient, plain_gradients[name]) < 1e-10, name
 
 
-@pytest.mark.usefixtures("_formulas")
-def test_finite_differences_agree():
-    network = network_of({"hidden_channels": (2, 3)}, fast_path=True).double()
-    weights = dict(network.named_parameters())
-
-    def loss(context, *values):
-        given = dict(zip(weights, values, strict=True))
-        predictions, _ = torch.func.functional_call(network, given, (context, 2))
-        return predictions.square().mean()
-
-    clip = clip_of(torch.float64)[:2, :2, :, :4, :5].clone().requires_grad_()
-    assert torch.autograd.gradcheck(
-        loss, (clip, *weights.values()), eps=1e-6, atol=1e-7, fast_mode=True
-    )
-
-
 @pytest.mark.parametrize("name", OPTIONS)
 def test_kernels_agree_in_single_precision(name, sizes):
     check({**OPTIONS[name], **sizes}, SINGLE)
@@ -248,19 +232,6 @@ def test_without_gradients_the_forecast_is_the_same(sizes):
     with torch.inference_mode():
         frames, _ = network(clip[:, :CONTEXT], HORIZON)
     assert far(frames, expected) < 10 * SAME
-
-
-def test_a_convolution_may_want_no_gradients(sizes):
-    network, clip = network_of(sizes), clip_of()
-    frozen = network.bottom.from_hidden
-    frozen.forward = torch.no_grad()(frozen.forward)
-    _, gradients = run(network, clip, fast_path=True)
-    _, plain_gradients = run(network, clip, fast_path=False)
-    weights = {id(weight) for weight in frozen.parameters()}
-    for name, weight in network.named_parameters():
-        if id(weight) in weights:
-            assert gradients.pop(name) is plain_gradients.pop(name) is None
-    assert far(joined(gradients), joined(plain_gradients)) < 2 * SINGLE[1]
 
 
 def test_second_derivatives_are_refused(sizes):

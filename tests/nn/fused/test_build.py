@@ -213,15 +213,6 @@ def test_a_library_that_cannot_be_loaded_is_an_answer(
         kernel_library()
 
 
-@pytest.mark.parametrize("compiler", ['"', "cc '"])
-def test_a_compiler_s_name_that_cannot_be_read_is_an_answer(
-    monkeypatch: pytest.MonkeyPatch, compiler: str
-) -> None:
-    monkeypatch.setenv("CC", compiler)
-    with pytest.raises(CannotBuildError, match="No closing quotation"):
-        kernel_library()
-
-
 def test_a_cache_that_cannot_be_written_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
