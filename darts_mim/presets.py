@@ -35,6 +35,7 @@ _PAPER: dict[str, Any] = {
     "kernel_size": 5,  # the released code
     "forget_bias": 1.0,  # the released code
     "layer_norm": True,  # the released code
+    "damped_persistence": False,  # not in the paper
     "batch_size": 8,  # section 4
     "optimizer_kwargs": {"lr": 1e-3},  # section 4: Adam, which is Darts' default
     "max_steps": 100_000,  # section 4: iterations

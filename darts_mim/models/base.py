@@ -241,7 +241,7 @@ class GridForecastingModel(CheckedGridModel, ABC):
         >>> model = MIMModel(2, 2, hidden_channels=(8, 8), kernel_size=3, patch_size=4)
         >>> summary = model.summary(Grid(channels=1, height=64, width=64))
         >>> summary.folded_shape, summary.parameters
-        ((16, 16), 32224)
+        ((16, 16), 32225)
         """
         from darts_mim.models.summary import summarise  # few need it
 

@@ -38,6 +38,7 @@ __all__ = [
     "check_priors",
     "check_support",
     "denormalise",
+    "locations",
     "point_forecast",
     "unchecked_distributions",
 ]
@@ -130,6 +131,17 @@ def denormalise(likelihood: TorchLikelihood | None, output: Tensor, rin: RINorm)
         tiny = torch.finfo(scale.dtype).tiny
         others = scale + torch.log(-torch.expm1(-scale.clamp(min=tiny)))
     return torch.cat([first, others], dim=-1)
+
+
+def locations(likelihood: TorchLikelihood | None) -> tuple[bool, ...]:
+    """Return which parameters of a likelihood lie where the values lie: quantiles, or a mean."""
+    if likelihood is None:
+        return (True,)
+    n = likelihood.num_parameters
+    if isinstance(likelihood, QuantileRegression):
+        return (True,) * n
+    has_location = isinstance(likelihood, (*_LOCATION_SCALE, *_COUNTS))
+    return (has_location, *[False] * (n - 1))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from darts_mim.nn.cells import MIMBlock, NonStationaryUnit, StationaryUnit, STLSTMCell
 from darts_mim.nn.convlstm import ConvLSTMCell, ConvLSTMNetwork, ConvLSTMState
 from darts_mim.nn.mim import MIMNetwork, MIMState
+from darts_mim.nn.persistence import DampedPersistence
 from darts_mim.nn.predrnn import PredRNNNetwork, PredRNNState
 from darts_mim.nn.predrnn_plus_plus import (
     CausalLSTMCell,
@@ -21,6 +22,7 @@ __all__ = [
     "ConvLSTMCell",
     "ConvLSTMNetwork",
     "ConvLSTMState",
+    "DampedPersistence",
     "ExternalBranch",
     "FedFrame",
     "FeedBack",

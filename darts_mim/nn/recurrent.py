@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, TypedDict, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from darts_mim.nn.calls import check_call, check_shape
 from darts_mim.nn.checks import check_patch_fits, checked_options
 from darts_mim.nn.fast_path import fast_path_of
 from darts_mim.nn.patches import fold_patches, unfold_patches
+from darts_mim.nn.persistence import DampedPersistence
 from darts_mim.nn.unrolling import (
     FeedBack,
     Inputs,
@@ -81,6 +82,9 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
     reads_observed
         Whether each step reads, cell by cell, if the frame's values were observed (1) or
         predicted (0).
+    persistence
+        Which of the ``out_channels / in_channels`` values that are predicted for a channel begin
+        with the last frame, times a learned factor; see ``DampedPersistence``. By default none.
     dropout
         Module that draws the masks of variational dropout [1]_, such as ``torch.nn.Dropout(0.1)``.
         A mask drops channels of a layer's hidden state on its way up, and is the same at all
@@ -126,6 +130,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         plane_channels: int = 0,
         scalar_channels: int = 0,
         reads_observed: bool = False,
+        persistence: Sequence[bool] = (),
         dropout: nn.Module | None = None,
         recompute: bool = False,
         fast_path: bool | None = None,
@@ -150,6 +155,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         self.plane_channels = checked_integer("plane_channels", plane_channels, least=0)
         self.scalar_channels = checked_integer("scalar_channels", scalar_channels, least=0)
         self.reads_observed = reads_observed
+        self.persistence = DampedPersistence(in_channels, persistence) if any(persistence) else None
         self.dropout = dropout
         self.recompute, self.fast_path = options["recompute"], options["fast_path"]
         self.cell_options = CellOptions(
@@ -163,6 +169,9 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         self.head = nn.Conv2d(
             self.hidden_channels[-1], self.out_channels * self.patch_size**2, kernel_size=1
         )
+        if self.persistence is not None:  # all that an untrained network forecasts
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(cast(Tensor, self.head.bias))
         # a step is faster with the channels innermost
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -230,7 +239,10 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         height, width = frame.shape[-2:]
         x = self._fold(frame, inputs or StepInputs()).contiguous(memory_format=torch.channels_last)
         h, state = self.advance(x, self.initial_state(x) if state is None else state)
-        return unfold_patches(self._read_out(h), self.patch_size, height, width), state
+        prediction = unfold_patches(self._read_out(h), self.patch_size, height, width)
+        if self.persistence is not None:
+            prediction = prediction + self.persistence(frame)
+        return prediction, state
 
     def zeros(self, patches: Tensor) -> list[Tensor]:
         """Return zeros for each layer, of shape (B, channels of the layer, H / p, W / p)."""

@@ -25,7 +25,12 @@ from darts_mim import (
 )
 
 STORED = np.load(Path(__file__).parents[1] / "data" / "forecasts_0.1.0.dev0.npz")
-RECURRENT: dict[str, Any] = {"hidden_channels": (4, 3), "kernel_size": 3, "patch_size": 2}
+RECURRENT: dict[str, Any] = {
+    "hidden_channels": (4, 3),
+    "kernel_size": 3,
+    "patch_size": 2,
+    "damped_persistence": False,  # which came later
+}
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "mim": (MIMModel, RECURRENT),
     "mim_no_n": (MIMModel, {**RECURRENT, "nonstationary_unit": False}),
