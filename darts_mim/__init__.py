@@ -12,6 +12,7 @@ from darts_mim.models import (
     STResNetModel,
 )
 from darts_mim.nn.sampling import ScheduledSampling
+from darts_mim.seasonal import SeasonalAnomalies, variance_stabiliser
 from darts_mim.series import frames_to_series, series_to_frames, series_to_times
 from darts_mim.transforms import GridScaler, drop_hidden, restore_hidden
 
@@ -24,6 +25,7 @@ __all__ = [
     "PredRNNPlusPlusModel",
     "STResNetModel",
     "ScheduledSampling",
+    "SeasonalAnomalies",
     "drop_hidden",
     "frame_mae",
     "frame_mse",
@@ -36,4 +38,5 @@ __all__ = [
     "series_to_frames",
     "series_to_times",
     "stream_backtest",
+    "variance_stabiliser",
 ]
