@@ -264,8 +264,7 @@ def _images_in(folder: Path) -> list[Path]:
     others = sorted(path.name for path in files - images)
     if not images:
         raise ValueError(
-            f"`path`: {str(folder)!r} must hold images ({', '.join(_ENDINGS)}), got {len(others)} "
-            f"other files {others[:3]}; pass the folder that holds them, or convert them"
+            f"`path`: {str(folder)!r} must hold images ({', '.join(_ENDINGS)}), got {others[:3]}"
         )
     if others:
         logger.warning("Ignored %d files of %s: %s", len(others), folder, ", ".join(others[:5]))
