@@ -223,7 +223,7 @@ def encode(path: Path, pictures: Iterable[NDArray[np.uint8]], rate: Fraction) ->
         for number, picture in enumerate(chain([first], pictures)):
             pixels = picture[..., 0] if given == "gray" else picture
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=given)
-            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix)
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix, threads=1)
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -74,13 +74,18 @@ def intensities(frame: Any, reformatter: Any, look: Look, name: str) -> NDArray[
             f"`path`: {name} must have at most {_MOST_BITS} bits a channel and be rotated by right "
             f"angles, got {bits} bits ({held.name}) and {frame.rotation} degrees; convert the clip"
         )
+
+    def converted(kind: str) -> Any:
+        # of several threads one may write over the edge of another's rows
+        return reformatter.reformat(frame, format=kind, threads=1)
+
     if held.has_palette or any(part.is_alpha for part in parts):
-        check_opaque(reformatter.reformat(frame, format="rgba").to_ndarray()[..., 3], name)
+        check_opaque(converted("rgba").to_ndarray()[..., 3], name)
 
     def planes(kind: str) -> NDArray[Any]:
         depth = "" if bits == 8 else f"{bits}le"
-        planar = reformatter.reformat(frame, format=kind + depth)
-        return np.stack([_pixels(plane, bits) for plane in planar.planes]).astype(look.dtype)
+        planar = converted(kind + depth).planes
+        return np.stack([_pixels(plane, bits) for plane in planar]).astype(look.dtype)
 
     peak = look.dtype.type(2**bits - 1)
     if held.is_rgb or held.has_palette:
