@@ -158,46 +158,30 @@ def test_the_log_counts_what_is_dropped_and_merged(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("slots", "arguments", "error", "message"),
+    ("slots", "arguments", "message"),
     [
-        ([0, 2, 1], {}, ValueError, r"`times` must not go back, got .*00:30:00 after .*sort=True"),
-        (
-            [0, 1, 1],
-            {},
-            ValueError,
-            r"`times` must be unique, got 1 duplicate, .*00:30:00;",
-        ),
-        ([0, 2, 4], {"freq": "h", "min_length": 4}, ValueError, "`min_length=4` leaves no series"),
-        ([0, 1, 3], {"freq": "h"}, ValueError, "`times` must lie on `freq='h'`.*, got .*00:30:00"),
-        ([0, 2, 5], {}, ValueError, "`times` must lie on `freq='h'`"),
-        ([0, 2, 4, 5], {}, ValueError, "`freq` cannot be read from 4 `times`"),
-        ([5], {}, ValueError, "`freq` cannot be read from 1 `times`"),
-        ([0, 1, 2], {"gaps": "fill"}, ValueError, "`gaps` must be one of"),
-        ([0, 1, 2], {"duplicates": "mean"}, ValueError, "`duplicates` must be one of"),
-        ([0, 1, 2], {"max_gap": 2}, ValueError, "`max_gap=2` needs `gaps`"),
-        ([0, 1, 2], {"layout": "BCHW"}, ValueError, "`layout` must be a string of T, H, W"),
-        ([0, 1, 2], {"times": DAY}, ValueError, "`times` must have one entry for each of the 3"),
-        ([0, 1, 2], {"times": None}, TypeError, "`times` must be a list of dates or integers"),
-        ([0, 1, 2], {"freq": 1}, TypeError, "`freq` must be of the kind of `times`, got 1"),
-        (
-            [0, 1],
-            {"frames": 0 * flow(2), "drop_zero_frames": True},
-            ValueError,
-            "`frames` must not",
-        ),
-        (
-            [0],
-            {"frames": flow(1)[None], "layout": "BTCHW"},
-            ValueError,
-            "`layout=.* must have no B",
-        ),
+        ([0, 2, 1], {}, r"`times` must not go back, got .*00:30:00 after .*sort=True.* UTC"),
+        ([0, 1, 1], {}, r"`times` must be unique, got 1 duplicate, .*00:30:00; .*'first'.* UTC"),
+        ([0, 2, 4], {"freq": "h", "min_length": 4}, "`min_length=4` leaves no series"),
+        ([0, 1, 3], {"freq": "h"}, "`times` must lie on `freq='h'` from .*, got .*00:30:00"),
+        ([0, 2, 4, 5], {}, "`freq` cannot be read from 4 `times`"),
+        ([5], {}, "`freq` cannot be read from 1 `times`"),
+        ([0, 1, 2], {"gaps": "fill"}, "`gaps` must be one of"),
+        ([0, 1, 2], {"duplicates": "mean"}, "`duplicates` must be one of"),
+        ([0, 1, 2], {"max_gap": 2}, "`max_gap=2` needs `gaps`"),
+        ([0, 1, 2], {"layout": "BCHW"}, "`layout` must be a string of T, H, W"),
+        ([0, 1, 2], {"times": DAY}, "`times` must have one entry for each of the 3 frames"),
+        ([0, 1, 2], {"times": None}, "`times` must be a list of dates or integers"),
+        ([0, 1, 2], {"freq": 1}, "`freq` must be of the kind of `times`, got 1"),
+        ([0], {"frames": 0 * flow(1), "drop_zero_frames": True}, "`frames` must not all be zero"),
+        ([0], {"frames": flow(1)[None], "layout": "BTCHW"}, "`layout=.* must have no B"),
     ],
 )
 def test_what_the_arguments_leave_open_is_refused(
-    slots: list[int], arguments: Any, error: Any, message: str
+    slots: list[int], arguments: Any, message: str
 ) -> None:
     given = {"frames": flow(len(slots)), "times": pd.DatetimeIndex(DAY[slots].to_numpy())}
-    with pytest.raises(error, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         from_flow(**{**given, **arguments})
 
 

@@ -132,18 +132,14 @@ class TestBoth:
         assert "Cut off values outside 0 to 1; pass `vmin` and `vmax`" in caplog.text
         assert self.read(path)[:, 0].tolist() == [0, 128, 255]
 
-    def test_missing_cells_are_black(self, write, path):
-        series = uniform([0.5, 0.8], mask=np.arange(24).reshape(4, 6) > 0)
-        write(path, series, fps=1)
+    def test_missing_cells_are_black_and_grey_on_a_colour_map(self, write, path):
+        write(path, uniform([0.5, 0.8], mask=np.arange(24).reshape(4, 6) > 0), fps=1)
         assert self.read(path)[:, 0].tolist() == [0, 0]
         write(path, uniform([np.nan, 0.8]), fps=1)
         assert self.read(path)[:, 0].tolist() == [0, 204]
-
-    def test_missing_cells_are_grey_on_a_colour_map(self, write, path):
         write(path, uniform([np.nan, 0, 1]), fps=1, cmap="viridis")
-        np.testing.assert_allclose(
-            self.read(path), [[217, 217, 217], [68, 1, 84], [253, 231, 36]], atol=1
-        )
+        colours = [[217, 217, 217], [68, 1, 84], [253, 231, 36]]
+        np.testing.assert_allclose(self.read(path), colours, atol=1)
 
     def test_of_samples_the_median_is_drawn(self, write, path):
         samples = np.array([0.1, 0.2, 0.9], np.float32)
@@ -159,30 +155,23 @@ class TestBoth:
             write(path, series, fps=1, channel=channel)
             assert self.read(path)[:, 0].tolist() == [153, 0]
         for channel in (None, "speed", 2, -1):
-            with pytest.raises(
-                ValueError, match=r"`channel` must be one of \['inflow', 'outflow'\]"
-            ):
+            with pytest.raises(ValueError, match=r"`channel` must be one of \['inflow', 'out"):
                 write(path, series, fps=1, channel=channel)
 
     @pytest.mark.parametrize(
-        ("arguments", "error", "message"),
+        ("arguments", "message"),
         [
-            ({"vmin": 1}, ValueError, "`vmin` must be below `vmax`"),
-            ({"vmax": np.nan}, ValueError, "`vmin` must be below `vmax`"),
-            ({"scale": 1.5}, TypeError, "`scale` must be an integer"),
-            ({"cmap": "no map"}, KeyError, "no map"),
-            (
-                {"series": COLOURS, "cmap": "magma"},
-                ValueError,
-                "`cmap=.* needs one",
-            ),
-            ({"fps": None}, ValueError, "`fps` must be given"),
-            ({"fps": 501}, ValueError, r"`fps` must be .* got 501"),
-            ({"path": "a.xyz"}, ValueError, r"`path` must end in .*, got 'a\.xyz'"),
+            ({"vmax": np.nan}, "`vmin` must be below `vmax`"),
+            ({"scale": 1.5}, "`scale` must be an integer"),
+            ({"cmap": "no map"}, "no map"),
+            ({"series": COLOURS, "cmap": "magma"}, "`cmap='magma'` needs one `channel`"),
+            ({"fps": None}, "`fps` must be given"),
+            ({"fps": 501}, r"`fps` must be .* got 501"),
+            ({"path": "a.xyz"}, r"`path` must end in .*, got 'a\.xyz'"),
         ],
     )
-    def test_what_is_wrong_is_named(self, write, path, arguments, error, message):
-        with pytest.raises(error, match=message):
+    def test_what_is_wrong_is_named(self, write, path, arguments, message):
+        with pytest.raises((KeyError, TypeError, ValueError), match=message):
             write(**{"path": path, "series": uniform([0, 1]), "fps": 1, **arguments})
         assert not path.exists()
 
