@@ -309,7 +309,7 @@ class TestCache:
         ({"fps": "25"}, TypeError, "`fps` must be a number"),
         ({"dtype": np.uint8}, TypeError, "`dtype` must be np.float32 or np.float64"),
         ({"dtype": None}, TypeError, "`dtype` must be"),
-        ({"start": "never"}, ValueError, "`start='never'` is neither"),
+        ({"start": "never"}, ValueError, "never"),
         ({"stop_frame": 0.4}, TypeError, "`stop_frame` must be an integer"),
         ({"start_frame": -1}, ValueError, "`start_frame` must be at least 0"),
         ({"start_frame": 5, "stop_frame": 5}, ValueError, "`stop_frame` must be at least 6"),
