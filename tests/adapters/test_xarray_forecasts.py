@@ -8,12 +8,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 from darts import TimeSeries
-from darts.utils.likelihood_models.torch import QuantileRegression
 
-from darts_mim import GridScaler, MIMModel
+from darts_mim import GridScaler
 from darts_mim.adapters import from_xarray, to_xarray
 
-QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 CLAIMS = ("title", "creator_name", "processing_level", "id")
 
 
@@ -227,35 +225,3 @@ def test_radar_files_come_back_as_they_were(shared_data: Path) -> None:
     forecast = to_xarray(series.shift(4))
     xr.testing.assert_identical(forecast.proj.variable, expected.proj.variable)
     assert "title" not in forecast.attrs
-
-
-@pytest.mark.slow
-def test_a_file_of_the_sea_becomes_a_file_of_its_forecast(
-    shared_data: Path, tmp_path: Path
-) -> None:
-    with xr.open_dataset(shared_data / "sst" / "sst.mnmean.nc") as opened:
-        sea = opened[["sst"]].isel(time=slice(-30, None)).coarsen(lat=8, lon=8, boundary="trim")
-        sea = sea.mean().load()
-    scaler = GridScaler()
-    series = scaler.fit_transform(from_xarray(sea))
-    model = MIMModel(
-        6,
-        6,
-        hidden_channels=(4, 3),
-        kernel_size=3,
-        n_epochs=1,
-        likelihood=QuantileRegression([0.1, 0.5, 0.9]),
-        pl_trainer_kwargs={**QUIET, "limit_train_batches": 2, "logger": False},
-    )
-    model.fit(series)
-    samples = scaler.inverse_transform(model.predict(6, num_samples=3))
-    to_xarray(samples, model=model).to_netcdf(tmp_path / "forecast.nc", engine="h5netcdf")
-    with xr.open_dataset(tmp_path / "forecast.nc", engine="h5netcdf") as forecast:
-        assert forecast.sst.dims == ("sample", "time", "lat", "lon")
-        assert str(forecast.time.values[0])[:10] == "2020-09-01"
-        assert (forecast.sst.isnull() == sea.sst.isnull().all("time")).all()
-        assert forecast.lat.variable.identical(sea.lat.variable)
-        assert "MIMModel" in forecast.attrs["source"]
-    quantiles = to_xarray(model.predict(6, predict_likelihood_parameters=True))
-    assert quantiles["quantile"].values.tolist() == [0.1, 0.5, 0.9]
-    assert to_xarray(samples.quantile(0.5)).sst.dims == ("quantile", "time", "lat", "lon")

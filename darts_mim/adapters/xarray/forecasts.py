@@ -74,15 +74,12 @@ def describe_forecast(
 def _start(source: Source, reference_time: Any) -> Any:
     """Return the time that a forecast starts from, or None if that is not known."""
     index: Any = source.series.time_index
-    before = index[0] - source.series.freq
-    if (
-        reference_time is None
-        and as_numbers(pd.Index([before]))[0] != source.layout["time"]["last"]
-    ):
+    start = index[0] - source.series.freq
+    if reference_time is not None:
+        start = type(start)(reference_time)
+    elif as_numbers(pd.Index([start]))[0] != source.layout["time"]["last"]:
         return None
     if isinstance(index, pd.RangeIndex):
-        start = before if reference_time is None else int(reference_time)
         return pd.RangeIndex(start, start + index.step, index.step)
-    start = before if reference_time is None else pd.Timestamp(reference_time)
     freq: Any = index.freq if index.freq.is_on_offset(start) else None
     return pd.DatetimeIndex([start], freq=freq)

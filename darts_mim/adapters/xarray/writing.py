@@ -21,7 +21,6 @@ from darts_mim.adapters.xarray.forecasts import KEPT_ATTRIBUTES, describe_foreca
 from darts_mim.adapters.xarray.memory import FIELD, OWN, TIME, restored_attributes
 from darts_mim.adapters.xarray.source import Source, take_apart
 from darts_mim.adapters.xarray.times import TIME_NOTES, write_times
-from darts_mim.grid import METADATA_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -180,8 +179,7 @@ def _others(source: Source, sizes: Mapping[Any, int], taken: set[Any]) -> dict[A
 def _static(source: Source) -> dict[Any, xr.Variable]:
     """Return static covariates that are the same field in every channel."""
     table, grid = source.series.static_covariates, source.grid
-    has_grid = METADATA_KEY in (source.series.metadata or {})
-    if table is None or not has_grid or len(table) != grid.n_components:
+    if table is None or len(table) != grid.n_components:
         return {}
     variables = {}
     for name in [str(name) for name in table.columns if name not in source.rest]:
