@@ -117,7 +117,7 @@ def checked_times(times: Any, count: int) -> pd.Index[Any]:
     >>> checked_times([3, 1, 1], 3).tolist()
     [3, 1, 1]
     """
-    given = pd.Index(times if np.ndim(times) else [times])
+    given: pd.Index[Any] = pd.Index(times if np.ndim(times) else [times])
     are_dates = isinstance(given, pd.DatetimeIndex)
     if not are_dates and not pd.api.types.is_integer_dtype(given.dtype):
         raise TypeError(

@@ -34,6 +34,8 @@ def series_at(length=5, **arguments):
         ({"times": np.arange(5, dtype=np.uint8)}, pd.RangeIndex(5)),
         ({"times": HOURS.to_numpy()}, HOURS),
         ({"times": HOURS.to_list()}, HOURS),
+        ({"times": [7], "length": 1}, pd.RangeIndex(7, 8)),
+        ({"times": DAYS[:1], "freq": "D", "length": 1}, DAYS[:1]),
     ],
 )
 def test_the_time_index_is_the_one_described(arguments, expected):
@@ -41,19 +43,6 @@ def test_the_time_index_is_the_one_described(arguments, expected):
     assert type(series.time_index) is type(expected)
     assert series.time_index.equals(expected)
     assert series.freq == (expected.freq if series.has_datetime_index else expected.step)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "end"),
-    [
-        ({}, 0),
-        ({"start": 4, "freq": 3}, 4),
-        ({"times": [7]}, 7),
-        ({"times": pd.DatetimeIndex(["2016-01-01"]), "freq": "D"}, pd.Timestamp("2016-01-01")),
-    ],
-)
-def test_a_single_frame_is_a_series(arguments, end):
-    assert series_at(1, **arguments).end_time() == end
 
 
 def test_the_times_of_the_caller_stay_as_they_are():

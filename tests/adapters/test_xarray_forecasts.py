@@ -1,8 +1,12 @@
 """Forecasts and computed values: their fields, what they say of themselves, files."""
 
+import base64
+import io
+import zlib
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,21 +24,15 @@ def data() -> xr.Dataset:
     """Two variables on a grid with land, one of them with another order of dimensions."""
     rng = np.random.default_rng(0)
     times = pd.date_range("2000-01-01", periods=24, freq="MS", unit="ns")
+    of_time = {"bounds": "time_bnds", "actual_range": [0, 9]}
     coords = {
-        "time": (
-            "time",
-            times + pd.Timedelta("14D"),
-            {"bounds": "time_bnds", "actual_range": [0, 9]},
-        ),
+        "time": ("time", times + pd.Timedelta("14D"), of_time),
         "lat": np.array([10, 0, -10], np.float32),
         "lon": np.arange(4) * 90.0,
         "area": (("lat", "lon"), rng.random((3, 4))),
         "month": ("time", times.month),
     }
-    values = rng.random((24, 3, 4)).astype(np.float32)
-    sst = xr.DataArray(
-        values, {k: coords[k] for k in ("time", "lat", "lon")}, ("time", "lat", "lon")
-    )
+    sst = xr.DataArray(rng.random((24, 3, 4)).astype(np.float32), dims=("time", "lat", "lon"))
     sst[:, 0, 1] = np.nan
     sst.attrs = {"units": "degC", "long_name": "sea", "grid_mapping": "crs", "valid_min": -2.0}
     ice = (sst * 2).astype("f8").transpose("lon", "time", "lat").assign_attrs(units="1")
@@ -181,12 +179,6 @@ def test_forecasts_of_integers_and_of_other_calendars_have_leads(data: xr.Datase
 
 def test_a_memory_larger_than_its_text_is_not_made(data: xr.Dataset) -> None:
     """A file may claim any size: HDF5 makes the values that it does not hold."""
-    import base64
-    import io
-    import zlib
-
-    import h5netcdf
-
     series = from_xarray(data)
     metadata = series.metadata
     kept = metadata["grid"]["attributes"]["xarray"]
@@ -208,20 +200,3 @@ def test_the_sea_surface_temperature_comes_back_as_it_was(
         back.to_netcdf(tmp_path / "again.nc")
         with xr.open_dataset(tmp_path / "again.nc") as again:
             xr.testing.assert_identical(again, sst)
-
-
-def test_radar_files_come_back_as_they_were(shared_data: Path) -> None:
-    """Fields on a projection, whose mapping has a time after they were put together."""
-    paths = sorted((shared_data / "radar" / "bom").rglob("*.nc"))[:4]
-    parts = [xr.open_dataset(path) for path in paths]
-    times = [part.valid_time.values for part in parts]
-    parts = [part.drop_vars(["valid_time", "start_time"]) for part in parts]
-    radar = xr.concat(parts, "time", data_vars="all").assign_coords(time=times)
-    radar = radar.isel(y=slice(0, 30), x=slice(0, 40))
-    assert radar.proj.dims == ("time",)
-    series = from_xarray(radar)
-    expected = radar.assign(proj=radar.proj[0].drop_vars("time"))
-    xr.testing.assert_identical(to_xarray(series), expected)
-    forecast = to_xarray(series.shift(4))
-    xr.testing.assert_identical(forecast.proj.variable, expected.proj.variable)
-    assert "title" not in forecast.attrs

@@ -130,8 +130,7 @@ def _found(data: xr.Dataset, role: str) -> str:
     raise ValueError(
         f"`data` has no dimension for `{role}` with the attributes of one (axis, standard_name, "
         f"units) or its name ({', '.join(sorted(_NAMES[role]))}), got {dict(data.sizes)}; pass "
-        f"`{role}=`, add a time to one frame, `data.expand_dims(time=[...])`, or interpolate it "
-        "to rows and columns"
+        f"`{role}=`, or add a time to one frame, `data.expand_dims(time=[...])`"
     )
 
 

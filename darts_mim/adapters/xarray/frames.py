@@ -206,11 +206,10 @@ def _reused(
     path: Path, plan: Plan, frames: Any
 ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.float32]]:
     """Map a file, after a comparison of its first, middle and last frame with the data."""
-    is_whole = path.stat().st_size > frames.nbytes
-    mapped = np.load(path, mmap_mode="r").reshape(frames.shape) if is_whole else np.empty(0)
+    mapped = np.load(path, mmap_mode="r").reshape(frames.shape)
     known = plan.positions
     for t in {known[0], known[len(known) // 2], known[-1]}:
-        if not is_whole or not np.array_equal(mapped[t], np.asarray(frames[t]), equal_nan=True):
+        if not np.array_equal(mapped[t], np.asarray(frames[t]), equal_nan=True):
             raise ValueError(
                 f"`cache` holds {str(path)!r} with other values at {plan.times[t]} than `data`; "
                 "pass reuse=False to write it again"

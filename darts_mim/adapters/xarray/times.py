@@ -7,7 +7,7 @@ The days of other calendars become integers; their calendar, start and step are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -65,26 +65,24 @@ def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times
         If the times do not increase in constant steps, or those of `freq`.
     """
     index: Any = pd.RangeIndex(length) if coordinate is None else coordinate.to_index()
-    read: Callable[..., Times | None] = _read_dates
-    layout: dict[str, Any] = {"kind": "none"}
+    layout: dict[str, Any]
     if coordinate is None:
-        read = _read_numbers
+        layout = {"kind": "none"}
     elif index.dtype.kind == "M" and index.tz is None:
         calendar = coordinate.encoding.get("calendar")
         layout = {"kind": "dates", "dtype": coordinate.dtype.str, "calendar": calendar}
     elif isinstance(index, xr.CFTimeIndex):
         layout = {"kind": "calendar", "calendar": index.calendar}
     elif index.dtype.kind in "iuf" and not (index % 1).any():
-        read, index = _read_numbers, index.astype(int)
         layout = {"kind": "numbers", "dtype": coordinate.dtype.str}
     else:
         raise TypeError(
-            f"`data` has times {coordinate.name!r} of dtype {coordinate.dtype}, such as "
-            f"{index[0]!r}; expected dates without a time zone, or whole numbers. Decode them with "
-            "`xr.decode_cf(data)`, keep the wall-clock time of a zone with "
-            "`index.tz_localize(None)`, add lead times to their start, or name another coordinate "
-            "with `time=`"
+            f"`data` has times {coordinate.name!r} such as {index[0]!r}; expected dates without a "
+            "time zone, or whole numbers. Decode them with `xr.decode_cf(data)`, keep the "
+            "wall-clock time of a zone with `index.tz_localize(None)`, add lead times to their "
+            "start, or name another coordinate with `time=`"
         )
+    read = _read_numbers if layout["kind"] in ("none", "numbers") else _read_dates
     is_increasing = index.is_monotonic_increasing and index.is_unique
     times = read(index, freq, layout) if is_increasing else None
     if times is None:
@@ -123,7 +121,7 @@ def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> Any:
     return _placed(dates[:: index.step], place)
 
 
-def _read_numbers(index: pd.Index[Any], freq: Any, layout: dict[str, Any]) -> Times | None:
+def _read_numbers(index: Any, freq: Any, layout: dict[str, Any]) -> Times | None:
     """Return the times of numbers; None if they do not lie on constant steps."""
     given = None if freq is None else checked_integer("freq", freq)
     step = given or (int(index[1] - index[0]) if len(index) > 1 else 1)
