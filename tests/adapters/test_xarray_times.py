@@ -142,7 +142,7 @@ def test_missing_frames_become_nan_where_a_step_is_given(
         (GAPS, "2MS", "steps of `freq='2MS'`"),
         (calendar("noleap", "D")[[0, 1, 2, 4]], None, "2000-02-05 .*, at position 3"),
         (calendar("noleap", "D"), "MS", "steps of `freq='MS'`"),
-        (np.array([0, 2, 4, 5]), None, "5 follows 4, at position 3; .*freq=1"),
+        (np.array([0.0, 2, 4, 5]), None, "5.0 follows 4.0, at position 3; .*freq=1"),
         (np.array([0, 2, 1]), None, r"1 follows 2, at position 2; .*data.sortby\('time'\)"),
         (dates("2000-01-01", "2000-01-02", "2000-01-02"), "D", "position 2; .*drop_duplicates"),
         (dates("2000-01-01", "NaT", "2000-01-02"), None, "NaT follows 2000"),

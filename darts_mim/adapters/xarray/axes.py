@@ -75,14 +75,13 @@ def find_axes(data: xr.Dataset, given: Mapping[str, str | None]) -> Axes:
             dims[role] = _named(data, role, name)
         elif role in _CF_AXES:
             dims[role] = _found(data, role)
-        elif found := [d for d in _dims(data) if d.lower() in _NAMES[role]]:
+        elif found := [d for d in _free(data, dims) if d.lower() in _NAMES[role]]:
             dims[role] = _only(found, role)
     if len(set(dims.values())) < len(dims):
         raise ValueError(
             f"`data` must have a dimension for each axis, got {dims}; pass another one"
         )
-    free = [dim for dim in _dims(data) if dim not in dims.values()]
-    made = (dim for dim in free if data[dim].attrs.get("long_name") == long_name(dim))
+    made = (d for d in _free(data, dims) if data[d].attrs.get("long_name") == long_name(d))
     optional: dict[str, Any] = {"channel": None, "sample": None, "parameter": next(made, None)}
     coordinates = {role: _coordinate(data, role, dims[role], given[role]) for role in _CF_AXES}
     return Axes(**{**optional, **dims}, coordinates=coordinates)
@@ -162,6 +161,10 @@ def _dims(data: xr.Dataset) -> list[str]:
     """Return the dimensions of fields that change; bounds and the like have at most two."""
     of_fields = {d for v in data.data_vars.values() if v.ndim >= 3 for d in v.dims}
     return [str(d) for d in data.dims if d in of_fields or not of_fields]
+
+
+def _free(data: xr.Dataset, dims: Mapping[str, str]) -> list[str]:
+    return [dim for dim in _dims(data) if dim not in dims.values()]
 
 
 def _coordinate(data: xr.Dataset, role: str, dim: str, name: str | None) -> str | None:

@@ -144,9 +144,8 @@ def read_mask(given: Any, observed: NDArray[np.bool_], axes: Axes) -> NDArray[np
     partly = int((observed.any(axis=0) & ~mask).sum())
     if partly:
         logger.warning(
-            "`mask=True` hides %s in all channels because some channel never has a value there, "
-            "though others have: a grid has one mask. Make a series of each channel, or pass "
-            "mask=False, to keep their values.",
+            "`mask=True` hides %s in all channels because some channel never has a value there: a "
+            "grid has one mask. Make a series of each channel, or pass mask=False, to keep more.",
             counted(partly, "cell"),
         )
     return mask

@@ -142,12 +142,9 @@ def from_xarray(
             f"`data` must be an xarray DataArray or Dataset, got {type(data).__name__}; open files "
             "with `xarray.open_dataset`, and turn arrays into series with `frames_to_series`"
         )
-    origin = {"form": type(data).__name__, "name": getattr(data, "name", None)}
-    if isinstance(data, xr.DataArray):
-        is_free = data.name is not None and data.name not in data.coords
-        dataset = data.to_dataset(name=data.name if is_free else UNNAMED)
-    else:
-        dataset = data
+    name = None if isinstance(data, xr.Dataset) else data.name
+    own = UNNAMED if name is None else name
+    dataset = data if isinstance(data, xr.Dataset) else data.to_dataset(name=own)
     given = {"time": time, "y": y, "x": x, "channel": channel, "sample": sample}
     axes = find_axes(dataset, given)
     static = [static] if isinstance(static, str) else list(static)
@@ -156,6 +153,7 @@ def from_xarray(
     channels = channel_names(dataset, axes, names)
     coordinate = dataset.get(axes.coordinates["time"])
     times = read_times(coordinate, dataset.sizes[axes.time], freq)
+    origin = {"form": type(data).__name__, "name": name}
     layout = origin | make_layout(dataset, axes, times, channels)
     attributes = plain_attributes(dataset, axes, times, channels)
     located = {axes.coordinates[role] or dim: dim for role, dim in (("y", axes.y), ("x", axes.x))}

@@ -5,7 +5,6 @@ Letters for shapes: T time, S samples, C channels, H height, W width, P likeliho
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,8 +19,6 @@ from darts_mim.adapters.xarray.frames import checksums, stretches
 from darts_mim.adapters.xarray.memory import KEY, STAMPS, SUMS, as_numbers, recall
 from darts_mim.grid import METADATA_KEY, Grid
 from darts_mim.series import grid_of_forecast, parameter_names
-
-_QUANTILE_NAME = re.compile(r"q(\d\.\d{3})")  # as Darts writes them
 
 
 class Source(NamedTuple):
@@ -41,7 +38,7 @@ class Source(NamedTuple):
         known, samples = self.layout["dims"], self.layout["samples"]
         has_samples = self.series.n_samples > 1 or samples == 1
         sample = (known["sample"] or SAMPLE) if has_samples else None
-        is_quantile = all(map(_QUANTILE_NAME.fullmatch, self.parameters))
+        is_quantile = all(name.startswith("q0.") for name in self.parameters)  # as in Darts
         parameter = (QUANTILE if is_quantile else PARAMETER) if self.parameters else None
         return known["time"], sample, known["channel"], known["y"], known["x"], parameter
 

@@ -224,7 +224,7 @@ def _in_calendar(dates: pd.DatetimeIndex, calendar: str) -> Any:
 
 def _irregular(index: Any, freq: Any, dim: str) -> ValueError:
     """Describe times that do not increase in constant steps, or not in those of `freq`."""
-    is_dated = index.dtype.kind not in "iu"
+    is_dated = index.dtype.kind not in "iuf"
     steps = np.diff(np.asarray(index))
     if is_dated and (steps >= pd.Timedelta("28D")).all():
         steps = np.diff(12 * index.year + index.month)
