@@ -289,6 +289,7 @@ class TestCache:
         ({"size": (4, 2.5)}, TypeError, "`size` must be an integer"),
         ({"fps": 0}, ValueError, "`fps` must be finite"),
         ({"dtype": np.uint8}, TypeError, "`dtype` must be np.float32 or np.float64"),
+        ({"start": "never"}, ValueError, "never"),
         ({"stop_frame": 0.4}, TypeError, "`stop_frame` must be an integer"),
         ({"start_frame": -1}, ValueError, "`start_frame` must be at least 0"),
         ({"start_frame": 5, "stop_frame": 5}, ValueError, "`stop_frame` must be at least 6"),

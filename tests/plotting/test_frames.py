@@ -139,7 +139,7 @@ class TestRefusals:
             ({"rows": ["error"]}, r"`rows` must be a list of some of 'context', .*\['error'\]"),
             ({"rows": "truth"}, "`rows` must be a list of .*, got 'truth'"),
             ({"actual": None, "rows": ["truth"]}, "`rows` must be .* need `actual`"),
-            ({"forecast": "reversed"}, r"`forecast` must lie on the cells of `actual`, with 'lat'"),
+            ({"forecast": "reversed"}, r"`forecast` must lie on the cells of .*, with 'lat'"),
             ({"forecast": "other grid"}, r"one grid, got .*'forecast': \(.*\(2, 7, 5\)\)"),
             ({"forecast": "slower"}, r"one frequency .*'forecast': \('2'"),
             ({"forecast": "later"}, "must share time steps, got 4 to 6 and 8 to 11"),
