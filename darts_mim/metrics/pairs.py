@@ -46,16 +46,11 @@ def pair_frames(
     # (T, N, samples) -> (T, N, 1), the median
     values = _get_values_or_raise(actual_series, pred_series, intersect, q=([0.5], None))
     actual, predicted = (grid.to_frames(value[..., 0]) for value in values)
-    if len(actual) != len(predicted):
-        raise ValueError(
-            f"`actual_series` has {len(actual)} frames and `pred_series` {len(predicted)}, "
-            "expected equally many; pass `intersect=True` to compare the times that both have"
-        )
-    if not len(actual):
+    if len(actual) != len(predicted) or not len(actual):
         raise ValueError(
             f"`actual_series` ({time_span(actual_series)}) and `pred_series` "
-            f"({time_span(pred_series)}) have no time in common; pass the series that was "
-            "forecast, or `intersect=False` to compare position by position"
+            f"({time_span(pred_series)}) must have times in common, or with `intersect=False` be "
+            "equally long; pass the series that was forecast"
         )
     observed = ~np.isnan(actual)
     if grid.mask is not None:
@@ -88,12 +83,8 @@ def fit_range(
 
 def checked_data_range(data_range: Any) -> float:
     """Return the range of a frame's values as a float, or raise if it is not positive."""
-    value = checked_number("data_range", data_range)
-    if value <= 0:
-        raise ValueError(
-            f"`data_range` must be positive, got {value}; pass the distance from the smallest to "
-            "the largest value that a frame can have, such as 1.0 or 255"
-        )
+    if (value := checked_number("data_range", data_range)) <= 0.0:
+        raise ValueError(f"`data_range` must be positive, got {value}; pass for example 1.0 or 255")
     return value
 
 
@@ -107,7 +98,7 @@ def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
     actual, predicted = Grid.from_series(actual_series), Grid.from_series(pred_series)
     if actual is None or predicted is None:
         return actual or predicted or grid_of(actual_series)
-    if (actual.shape, actual.channel_names) != (predicted.shape, predicted.channel_names):
+    if actual.shape != predicted.shape:
         raise ValueError(
             f"`pred_series` lies on another grid than `actual_series`: expected {actual}, got "
             f"{predicted}; bring both to the same channels, rows and columns"

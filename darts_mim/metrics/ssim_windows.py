@@ -22,8 +22,8 @@ def checked_window_size(window: str, window_size: int | None) -> int:
         return _WINDOW_SIZES[window]
     if window == "gaussian" or checked_integer("window_size", window_size, 3) % 2 == 0:
         raise ValueError(
-            f"`window_size` must be odd, so that it has a centre, and of a uniform window, got "
-            f"{window_size} with `window={window!r}`; pass 3, 5, 7, ..., or leave it out"
+            f"`window_size` must be odd, and of a uniform window, got {window_size} with "
+            f"`window={window!r}`; pass 3, 5, 7, ..., or leave it out"
         )
     return window_size
 
