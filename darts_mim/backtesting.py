@@ -132,7 +132,11 @@ def stream_backtest(
     >>> np.allclose(errors, model.backtest(series, **arguments))
     True
     """
-    _check_arguments(retrain, last_points_only, start)
+    if retrain or last_points_only or isinstance(start, str):
+        raise ValueError(
+            "`retrain` and `last_points_only` must be False and `start` a position or a time, got "
+            f"{retrain!r}, {last_points_only!r} and {start!r}; for others use `model.backtest`"
+        )
     metrics, metric_options = _checked_metrics(metric, metric_kwargs)
     size = checked_integer("windows_per_part", windows_per_part)
     window: dict[str, Any] = {
@@ -190,42 +194,26 @@ def stream_backtest(
     return results[0] if isinstance(series, TimeSeries) else results
 
 
-def _check_arguments(retrain: Any, last_points_only: Any, start: Any) -> None:
-    """Refuse values that Darts' `backtest` takes, but that have no meaning in parts."""
-    for name, value in (("retrain", retrain), ("last_points_only", last_points_only)):
-        if value is not False:
-            raise ValueError(
-                f"`{name}` must be False, got {value!r}: a streamed backtest takes whole forecasts "
-                f"of one fitted model; leave `{name}` out, or use `model.backtest`"
-            )
-    if isinstance(start, str):
-        raise ValueError(
-            f"`start` must be a position or a time within the series, got {start!r}: after its end "
-            "there is nothing to compare forecasts with; use `model.predict`"
-        )
-
-
 def _checked_metrics(metric: Any, metric_kwargs: Any) -> tuple[list[Metric], list[dict[str, Any]]]:
     """Return the metrics, and the arguments of each."""
     metrics = metric if isinstance(metric, list) else [metric]
-    is_shared = not isinstance(metric_kwargs, list)
-    options = [metric_kwargs or {}] * len(metrics) if is_shared else metric_kwargs
+    options = metric_kwargs or {}
+    options = options if isinstance(options, list) else [options] * len(metrics)
     if len(options) != len(metrics) or any(each.get("series_reduction") for each in options):
         raise ValueError(
             f"`metric_kwargs` must be one dictionary, or one for each of the {len(metrics)} "
-            f"metrics, without `series_reduction`, which would reduce each part by itself; got "
-            f"{metric_kwargs!r:.200}; reduce over all windows with `reduction`"
+            f"metrics, without `series_reduction`, got {metric_kwargs!r:.200}; reduce over all "
+            "windows with `reduction`"
         )
     return metrics, options
 
 
 def _pipelines(data_transformers: dict[str, Any]) -> dict[str, Pipeline]:
     """Return the transformers as pipelines, by the name of the series that they transform."""
-    known = {"series", "past_covariates", "future_covariates"}
-    if not set(data_transformers) <= known:
+    known = ("series", "past_covariates", "future_covariates")
+    if not set(data_transformers) <= set(known):
         raise ValueError(
-            f"`data_transformers` must have keys among {sorted(known)}, got "
-            f"{list(data_transformers)}; rename them"
+            f"`data_transformers` must have keys among {known}, got {list(data_transformers)}"
         )
     return {
         name: each if isinstance(each, Pipeline) else Pipeline([each])
