@@ -139,9 +139,11 @@ def stream_backtest(
         )
     metrics, metric_options = _checked_metrics(metric, metric_kwargs)
     size = checked_integer("windows_per_part", windows_per_part)
+    horizon = checked_integer("forecast_horizon", forecast_horizon)
     window: dict[str, Any] = {
-        "forecast_horizon": checked_integer("forecast_horizon", forecast_horizon),
+        "forecast_horizon": horizon,
         "stride": checked_integer("stride", stride),
+        "overlap_end": False,
     }
     pipelines = _pipelines(data_transformers or {})
     batch = cast(Sequence[TimeSeries], series2seq(series))
@@ -149,8 +151,12 @@ def stream_backtest(
     past = _transformed(pipelines.get("past_covariates"), past_covariates)
     future = _transformed(pipelines.get("future_covariates"), future_covariates)
     chosen = {**window, "start": start, "start_format": start_format}
-    windows = _windows(model, target, past, future, show_warnings, **chosen)
-    reach = model.output_chunk_shift + window["forecast_horizon"]
+    _general_checks_start(model, target, SimpleNamespace(**chosen), is_conformal=False)
+    bounds, _ = _create_dataset_bounds(
+        model, target, past, future, show_warnings=show_warnings, **chosen
+    )
+    windows = [range(first, last + 1, stride) for first, last in bounds.tolist()]
+    reach = model.output_chunk_shift + horizon
     options = dict(predict_kwargs or {})
     errors: list[list[NDArray[Any]]] = [[] for _ in batch]
     for number, (index, part) in enumerate(_parts(windows, size)):
@@ -225,23 +231,6 @@ def _transformed(pipeline: Pipeline | None, series: TimeSeriesLike | None) -> An
     """Return a list of series, transformed by a fitted pipeline."""
     batch: Any = series2seq(series)
     return batch if pipeline is None or batch is None else pipeline.transform(batch)
-
-
-def _windows(
-    model: ForecastingModel,
-    batch: Sequence[TimeSeries],
-    past_covariates: Sequence[TimeSeries] | None,
-    future_covariates: Sequence[TimeSeries] | None,
-    show_warnings: bool,
-    **chosen: Any,
-) -> list[range]:
-    """Return, for each series, the positions that Darts' `backtest` forecasts from."""
-    chosen["overlap_end"] = False
-    _general_checks_start(model, batch, SimpleNamespace(**chosen), is_conformal=False)
-    bounds, _ = _create_dataset_bounds(
-        model, batch, past_covariates, future_covariates, show_warnings=show_warnings, **chosen
-    )
-    return [range(first, last + 1, chosen["stride"]) for first, last in bounds.tolist()]
 
 
 def _parts(windows: list[range], size: int) -> Iterator[tuple[int, range]]:

@@ -70,11 +70,14 @@ from darts.typing import TimeSeriesLike
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from darts_mim.metrics.pairs import PairedFrames, checked_data_range, fit_range, pair_frames
-from darts_mim.metrics.ssim_windows import (
+from darts_mim.metrics.pairs import (
+    PairedFrames,
     check_window_fits,
+    checked_data_range,
     checked_window_size,
     complete_windows,
+    fit_range,
+    pair_frames,
 )
 
 __all__ = ["frame_mae", "frame_mse", "frame_psnr", "frame_rmse", "frame_ssim"]

@@ -56,7 +56,7 @@ def value_scale(
     """Scale by the known values, so that a wild forecast does not flatten them."""
     lowest, highest = range_of(known)
     low = lowest if limits[0] is None else limits[0]
-    high = highest + (lowest == highest) if limits[1] is None else limits[1]
+    high = highest + (low == highest) if limits[1] is None else limits[1]
     return _scale(cmap, low, high, shown, "`vmin` must be below `vmax`", label)
 
 
@@ -71,12 +71,6 @@ def difference_scale(
     high = (max(-lowest, highest) or 1.0) if vmax is None else vmax
     cmap, low = ("RdBu_r", -high) if signed else ("magma", 0.0)
     return _scale(cmap, low, high, differences, "`difference_vmax` must be positive", label)
-
-
-def width_scale(widths: Floats, label: str) -> ColourScale:
-    """Scale the widths of intervals from 0 to the largest one."""
-    widest = range_of([widths])[1] or 1.0
-    return ColourScale(colormaps["cividis"], Normalize(0.0, widest), label)
 
 
 def share_scale(expected: float, label: str) -> ColourScale:
@@ -98,7 +92,7 @@ def range_of(frames: Sequence[Floats]) -> tuple[float, float]:
 
 
 def _scale(
-    name: str | Colormap,
+    cmap: str | Colormap,
     low: float,
     high: float,
     shown: Sequence[Floats],
@@ -111,9 +105,8 @@ def _scale(
             "range of the values"
         )
     lowest, highest = range_of(shown)
-    cmap = colormaps.get_cmap(name)  # a copy; unknown names are refused
-    extend: Any = "both"  # the ends of the colour bar with an arrow
-    if not (lowest < low and highest > high):
-        extend = "min" if lowest < low else "max" if highest > high else False
-    cmap.colorbar_extend = extend
-    return ColourScale(cmap, Normalize(low, high), label)
+    colours = colormaps.get_cmap(cmap)  # a copy; unknown names are refused
+    # the ends of the colour bar with an arrow
+    ends: Any = ("neither", "min", "max", "both")[(lowest < low) + 2 * (highest > high)]
+    colours.colorbar_extend = ends
+    return ColourScale(colours, Normalize(low, high), label)

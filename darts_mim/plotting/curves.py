@@ -200,15 +200,11 @@ def _checked_table(
     if any(row.ndim == 0 for row in rows):
         rows = [np.array(rows)]  # a list of numbers, an error per frame
     lengths = {row.shape[-1] for row in rows}
-    if len(lengths) > 1:
-        raise ValueError(
-            f"`errors[{name!r}]` must have equally many frames in all forecasts, got "
-            f"{' and '.join(map(str, sorted(lengths)))}; give each horizon a name of its own"
-        )
-    if not rows or not all(row.ndim in (1, 2) and row.size for row in rows):
+    if len(lengths) != 1 or not all(row.ndim in (1, 2) and row.size for row in rows):
         raise ValueError(
             f"`errors[{name!r}]` must be an error per frame, (T,), or a row of them for each "
-            f"forecast, (F, T), got shapes {[row.shape for row in rows]}; take one metric of them"
+            f"forecast, (F, T), with one T, got shapes {[row.shape for row in rows]}; take one "
+            "metric of them, and give each horizon a name of its own"
         )
     return np.ma.masked_invalid(np.concatenate([np.atleast_2d(row) for row in rows]))
 
