@@ -49,6 +49,8 @@ class TestHorizonError:
     def test_nine_models_have_nine_styles(self):
         lines = axes_of({str(i): [1.0] for i in range(9)}).lines
         assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 9
+        # all are readable on a dark background
+        assert not {line.get_color() for line in lines} & {"#000000", "black"}
 
     def test_curves_can_be_added_to_axes_of_a_figure(self):
         figure = Figure()
@@ -96,8 +98,7 @@ class TestHorizonError:
         [
             ({"MIM": np.ones((2, 3, 4))}, ValueError, r"`errors\['MIM'\]` must be .*\(2, 3, 4\)"),
             ({"MIM": []}, ValueError, r"`errors\['MIM'\]` must be an error per frame"),
-            ({"MIM": [[1.0], [1.0, 2.0]]}, ValueError, r"`errors\['MIM'\]` .*got 1 and 2; give"),
-            ({"MIM": [ERRORS, ERRORS[:, :2]]}, ValueError, r"`errors\['MIM'\]` .*got 2 and 3"),
+            ({"MIM": [[1.0], [1.0, 2.0]]}, ValueError, r"`errors\['MIM'\]` .*\[\(1,\), \(2,\)\]"),
             ({"MIM": "forecasts"}, TypeError, r"`errors\['MIM'\]` holds forecasts, which need"),
             (np.ones(3), TypeError, "`errors` must map the name of each model"),
         ],
@@ -128,8 +129,3 @@ class TestGates:
         left, right = figure.subplots(1, 2, sharey=True)
         assert plot_gates(saturation, ax=right) is figure
         assert (len(left.lines), len(right.lines)) == (0, 3)
-
-
-def test_curves_are_readable_on_a_dark_background():
-    for line in axes_of({str(i): [1.0] for i in range(7)}).lines:
-        assert line.get_color() not in ("#000000", "black")
