@@ -66,11 +66,8 @@ class Protocol(Mapping[str, list[Any]]):
     pooled_root: bool = False
 
     def __getitem__(self, key: str) -> list[Any]:
-        if key == "metric":
-            return list(self.metrics)
-        if key == "metric_kwargs":
-            return [dict(options) for options in self.options]
-        raise KeyError(key)
+        options = [dict(each) for each in self.options]
+        return {"metric": list(self.metrics), "metric_kwargs": options}[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(("metric", "metric_kwargs"))

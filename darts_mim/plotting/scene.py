@@ -93,7 +93,7 @@ def make_scene(
         median = "\n(median)" if is_distribution(forecasts[name]) else ""
         strips.append(Strip("forecast", (name or "Forecast") + median, frames, scale, steps))
     if truth is not None:
-        differences = {name: _difference(each, truth, signed) for name, each in predicted.items()}
+        differences = {name: difference_of(each, truth, signed) for name, each in predicted.items()}
         minus = "forecast \N{MINUS SIGN} truth"
         label = with_unit(minus if signed else f"|{minus}|", label)
         scale = difference_scale(list(differences.values()), limits[2], label, signed=signed)
@@ -220,7 +220,7 @@ def values_of(series: TimeSeries, level: float | None) -> Floats:
     return values[:, held.index(wanted) :: len(held), 0]
 
 
-def _difference(predicted: Floats, truth: Floats, signed: bool) -> Floats:
+def difference_of(predicted: Floats, truth: Floats, signed: bool) -> Floats:
     """Return the difference (T, H, W); of colours it is the mean over the three."""
     difference = predicted - truth if signed else np.abs(predicted - truth)
     return difference if difference.ndim == 3 else difference.mean(axis=-1)
