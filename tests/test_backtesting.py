@@ -225,61 +225,51 @@ def test_covariates_are_transformed_too(with_covariates: LinearRegressionModel) 
 # --- what is held, and what Darts is told -------------------------------------------------------
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TimeSeries, dict[str, Any]]]:
+    """Note the arguments of `historical_forecasts`; earlier forecasts must be gone by then."""
+    noted: list[tuple[TimeSeries, dict[str, Any]]] = []
+    forecasts: list[weakref.ref[TimeSeries]] = []
+    original = ForecastingModel.historical_forecasts
+
+    def spy(self: Any, series: TimeSeries, **kwargs: Any) -> Any:
+        assert not any(each() for each in forecasts)
+        noted.append((series, {**kwargs, "predict_kwargs": dict(kwargs["predict_kwargs"])}))
+        made = original(self, series, **kwargs)
+        forecasts.extend(map(weakref.ref, made))
+        return made
+
+    monkeypatch.setattr(ForecastingModel, "historical_forecasts", spy)
+    return noted
+
+
 def test_forecasts_are_held_a_part_at_a_time_and_one_trainer_serves_all(
-    model: MIMModel, monkeypatch: pytest.MonkeyPatch
+    model: MIMModel, calls: list[Any]
 ) -> None:
-    forecasts: list[list[weakref.ref[TimeSeries]]] = []
-    calls: list[dict[str, Any]] = []
-    historical_forecasts = MIMModel.historical_forecasts
-
-    def spy(*args: Any, **kwargs: Any) -> Any:
-        assert not any(ref() for part in forecasts for ref in part)
-        calls.append({**kwargs, "predict_kwargs": dict(kwargs["predict_kwargs"])})
-        result = historical_forecasts(*args, **kwargs)
-        forecasts.append([weakref.ref(forecast) for forecast in result])
-        return result
-
-    monkeypatch.setattr(MIMModel, "historical_forecasts", spy)
     options = {"batch_size": 3}
-    scaler = GridScaler().fit(make_series())
+    arguments: dict[str, Any] = {"forecast_horizon": 2, "metric": mae, "predict_kwargs": options}
+    transformers = {"series": GridScaler().fit(make_series())}
     gc.disable()  # it frees reference cycles at some time or other
     try:
         stream_backtest(
-            model,
-            make_series(),
-            forecast_horizon=2,
-            metric=mae,
-            windows_per_part=10,
-            predict_kwargs=options,
-            data_transformers={"series": scaler},
+            model, make_series(), windows_per_part=10, data_transformers=transformers, **arguments
         )
     finally:
         gc.enable()
-    assert [len(part) for part in forecasts] == [10, 10, 5]
-    assert options == {"batch_size": 3}
-    assert [call["show_warnings"] for call in calls] == [True, False, False]
-    handed = [call["predict_kwargs"] for call in calls]
+    handed = [kwargs["predict_kwargs"] for _, kwargs in calls]
     assert [each.get("trainer") for each in handed] == [None, model.trainer, model.trainer]
     assert all(each["batch_size"] == 3 for each in handed)
+    assert options == {"batch_size": 3}
+    assert [kwargs["show_warnings"] for _, kwargs in calls] == [True, False, False]
 
 
-def test_parts_are_views_of_the_series_with_all_that_it_carries(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_parts_are_views_of_the_series_with_all_that_it_carries(calls: list[Any]) -> None:
     series = small().with_metadata({"grid of": "nothing"}).with_hierarchy({"1": ["0"]})
     series = series.with_static_covariates(pd.DataFrame({"height": [1.0, 2.0]}))
     model = LinearRegressionModel(lags=4).fit(series)
-    parts: list[TimeSeries] = []
-    original = LinearRegressionModel.historical_forecasts
-
-    def spy(self: Any, part: TimeSeries, **kwargs: Any) -> Any:
-        parts.append(part)
-        return original(self, part, **kwargs)
-
-    monkeypatch.setattr(LinearRegressionModel, "historical_forecasts", spy)
     stream_backtest(model, series, forecast_horizon=2, metric=mae, windows_per_part=10)
-    assert [len(part) for part in parts] == [15, 25, 35, 40]
-    for part in parts:
+    assert [len(part) for part, _ in calls] == [15, 25, 35, 40]
+    for part, _ in calls:
         assert np.shares_memory(part.all_values(copy=False), series.all_values(copy=False))
         assert (part, part.metadata) == (series[: len(part)], series.metadata)
 
