@@ -126,12 +126,6 @@ def complete_windows(observed: NDArray[np.bool_], size: int) -> NDArray[np.bool_
 
 
 def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
-    if actual_series.n_components != pred_series.n_components:
-        raise ValueError(
-            f"`pred_series` has {pred_series.n_components} components and `actual_series` "
-            f"{actual_series.n_components}, expected equally many; forecast all components of the "
-            "grid, and samples rather than likelihood parameters"
-        )
     actual, predicted = Grid.from_series(actual_series), Grid.from_series(pred_series)
     if actual is None or predicted is None:
         return actual or predicted or grid_of(actual_series)

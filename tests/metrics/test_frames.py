@@ -7,7 +7,6 @@ import joblib
 import numpy as np
 import pytest
 from darts import TimeSeries
-from darts.models import GlobalNaiveSeasonal
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
@@ -214,25 +213,6 @@ def test_one_grid_is_enough_and_none_is_one_cell(actual, predicted):
     np.testing.assert_allclose(frame_mse(*bare), ((actual - predicted) ** 2).mean(axis=(1, 2, 3)))
 
 
-def test_backtest_gives_an_error_for_each_frame_and_metric():
-    series = gridded(random_frames(5, (9, C, H, W)).astype(np.float32), start=100)
-    quiet = {"enable_progress_bar": False, "accelerator": "cpu", "logger": False}
-    model = GlobalNaiveSeasonal(2, 3, pl_trainer_kwargs=quiet).fit(series)
-    options = {"forecast_horizon": 3, "last_points_only": False, "retrain": False}
-    made = model.historical_forecasts(series, overlap_end=True, **options)
-    arguments = {"historical_forecasts": made, "last_points_only": False, "reduction": None}
-    errors = model.backtest(
-        series, metric=METRICS, metric_kwargs=[{"pixel_reduction": "sum"}, *[{}] * 4], **arguments
-    )
-    assert errors.shape == (len(made), 3, len(METRICS))
-    for column, metric in enumerate(METRICS):
-        scale = C * H * W if metric is frame_mse else 1
-        expected = scale * metric(series, made[0])
-        np.testing.assert_allclose(errors[0, :, column], expected, rtol=1e-6)
-    beyond_the_end = np.isnan(errors[-3:]).all(axis=2)
-    np.testing.assert_array_equal(beyond_the_end, [[0, 0, 1], [0, 1, 1], [1, 1, 1]])
-
-
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -295,7 +275,8 @@ def test_series_that_do_not_match(actual):
         (whole, gridded(actual.swapaxes(2, 3).copy()), {}, r"another grid.*8 rows.*11 rows"),
         (whole, swapped, {}, "`pred_series` must have the channels of .*, in, out, got out, in"),
         (south, north, {}, r"`pred_series` must lie on .* from 0 to 7, got 7 to"),
-        (whole, gridded(actual[:, :1].copy()), {}, "88 components and `actual_series` 176"),
+        (whole, gridded(actual[:, :1].copy()), {}, r"another grid.*2 channels.*1 channel"),
+        (whole, gridded(actual[:, :1].copy()).with_metadata({}), {}, r"88.* do not fit the grid"),
         (whole, gridded(actual, start=3), {}, r"\(0 to 2\) and .* \(3 to 5\) must have times"),
         (whole, whole[:2], {"intersect": False}, r"`pred_series` \(0 to 1\) must .* equally long"),
         (samples, whole, {}, "`actual_series` must have one sample, got 5"),

@@ -105,12 +105,6 @@ class TestQuantiles:
         for name, values in maps(plot_uncertainty(forecast, series, **options)).items():
             np.testing.assert_allclose(maps(figure)[name], values, rtol=1e-5)
 
-    def test_a_grid_that_is_too_large_for_them_is_refused_at_once(self, series):
-        huge = {"grid": {"channels": 1, "height": 30_000, "width": 30_000}}
-        quantiles = spread_around(series[4:6], 1.0).quantile([0.1, 0.5, 0.9])
-        with pytest.raises(ValueError, match="`series` has 210 components, but the grid"):
-            plot_uncertainty(quantiles.with_metadata(huge))
-
 
 @pytest.mark.parametrize(
     ("options", "message"),
