@@ -163,6 +163,7 @@ class TestModels:
         gate_saturation(fitted, history)
         assert torch.equal(torch.get_rng_state(), random)
         assert [each.training for each in module.modules()] == modes
+        assert module.network.fast_path is None
         assert fitted.predict(4, series=history) == before
         with pytest.raises(ValueError, match="too short to extract"):
             gate_saturation(fitted, make_series(CONTEXT - 1))
