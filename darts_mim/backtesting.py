@@ -140,11 +140,8 @@ def stream_backtest(
     metrics, metric_options = _checked_metrics(metric, metric_kwargs)
     size = checked_integer("windows_per_part", windows_per_part)
     horizon = checked_integer("forecast_horizon", forecast_horizon)
-    window: dict[str, Any] = {
-        "forecast_horizon": horizon,
-        "stride": checked_integer("stride", stride),
-        "overlap_end": False,
-    }
+    stride = checked_integer("stride", stride)
+    window: dict[str, Any] = {"forecast_horizon": horizon, "stride": stride, "overlap_end": False}
     pipelines = _pipelines(data_transformers or {})
     batch = cast(Sequence[TimeSeries], series2seq(series))
     target = _transformed(pipelines.get("series"), batch)

@@ -66,8 +66,9 @@ class Protocol(Mapping[str, list[Any]]):
     pooled_root: bool = False
 
     def __getitem__(self, key: str) -> list[Any]:
-        options = [dict(each) for each in self.options]
-        return {"metric": list(self.metrics), "metric_kwargs": options}[key]
+        lists: dict[str, list[Any]] = {"metric": [*self.metrics]}
+        lists["metric_kwargs"] = [dict(options) for options in self.options]
+        return lists[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(("metric", "metric_kwargs"))
