@@ -132,21 +132,28 @@ def stream_backtest(
     >>> np.allclose(errors, model.backtest(series, **arguments))
     True
     """
-    _check_arguments(retrain, last_points_only, start)
+    if retrain or last_points_only or isinstance(start, str):
+        raise ValueError(
+            "`retrain` and `last_points_only` must be False and `start` a position or a time, got "
+            f"{retrain!r}, {last_points_only!r} and {start!r}; for others use `model.backtest`"
+        )
     metrics, metric_options = _checked_metrics(metric, metric_kwargs)
     size = checked_integer("windows_per_part", windows_per_part)
-    window: dict[str, Any] = {
-        "forecast_horizon": checked_integer("forecast_horizon", forecast_horizon),
-        "stride": checked_integer("stride", stride),
-    }
+    horizon = checked_integer("forecast_horizon", forecast_horizon)
+    stride = checked_integer("stride", stride)
+    window: dict[str, Any] = {"forecast_horizon": horizon, "stride": stride, "overlap_end": False}
     pipelines = _pipelines(data_transformers or {})
     batch = cast(Sequence[TimeSeries], series2seq(series))
     target = _transformed(pipelines.get("series"), batch)
     past = _transformed(pipelines.get("past_covariates"), past_covariates)
     future = _transformed(pipelines.get("future_covariates"), future_covariates)
     chosen = {**window, "start": start, "start_format": start_format}
-    windows = _windows(model, target, past, future, show_warnings, **chosen)
-    reach = model.output_chunk_shift + window["forecast_horizon"]
+    _general_checks_start(model, target, SimpleNamespace(**chosen), is_conformal=False)
+    bounds, _ = _create_dataset_bounds(
+        model, target, past, future, show_warnings=show_warnings, **chosen
+    )
+    windows = [range(first, last + 1, stride) for first, last in bounds.tolist()]
+    reach = model.output_chunk_shift + horizon
     options = dict(predict_kwargs or {})
     errors: list[list[NDArray[Any]]] = [[] for _ in batch]
     for number, (index, part) in enumerate(_parts(windows, size)):
@@ -190,42 +197,26 @@ def stream_backtest(
     return results[0] if isinstance(series, TimeSeries) else results
 
 
-def _check_arguments(retrain: Any, last_points_only: Any, start: Any) -> None:
-    """Refuse values that Darts' `backtest` takes, but that have no meaning in parts."""
-    for name, value in (("retrain", retrain), ("last_points_only", last_points_only)):
-        if value is not False:
-            raise ValueError(
-                f"`{name}` must be False, got {value!r}: a streamed backtest takes whole forecasts "
-                f"of one fitted model; leave `{name}` out, or use `model.backtest`"
-            )
-    if isinstance(start, str):
-        raise ValueError(
-            f"`start` must be a position or a time within the series, got {start!r}: after its end "
-            "there is nothing to compare forecasts with; use `model.predict`"
-        )
-
-
 def _checked_metrics(metric: Any, metric_kwargs: Any) -> tuple[list[Metric], list[dict[str, Any]]]:
     """Return the metrics, and the arguments of each."""
     metrics = metric if isinstance(metric, list) else [metric]
-    is_shared = not isinstance(metric_kwargs, list)
-    options = [metric_kwargs or {}] * len(metrics) if is_shared else metric_kwargs
+    options = metric_kwargs or {}
+    options = options if isinstance(options, list) else [options] * len(metrics)
     if len(options) != len(metrics) or any(each.get("series_reduction") for each in options):
         raise ValueError(
             f"`metric_kwargs` must be one dictionary, or one for each of the {len(metrics)} "
-            f"metrics, without `series_reduction`, which would reduce each part by itself; got "
-            f"{metric_kwargs!r:.200}; reduce over all windows with `reduction`"
+            f"metrics, without `series_reduction`, got {metric_kwargs!r:.200}; reduce over all "
+            "windows with `reduction`"
         )
     return metrics, options
 
 
 def _pipelines(data_transformers: dict[str, Any]) -> dict[str, Pipeline]:
     """Return the transformers as pipelines, by the name of the series that they transform."""
-    known = {"series", "past_covariates", "future_covariates"}
-    if not set(data_transformers) <= known:
+    known = ("series", "past_covariates", "future_covariates")
+    if not set(data_transformers) <= set(known):
         raise ValueError(
-            f"`data_transformers` must have keys among {sorted(known)}, got "
-            f"{list(data_transformers)}; rename them"
+            f"`data_transformers` must have keys among {known}, got {list(data_transformers)}"
         )
     return {
         name: each if isinstance(each, Pipeline) else Pipeline([each])
@@ -237,23 +228,6 @@ def _transformed(pipeline: Pipeline | None, series: TimeSeriesLike | None) -> An
     """Return a list of series, transformed by a fitted pipeline."""
     batch: Any = series2seq(series)
     return batch if pipeline is None or batch is None else pipeline.transform(batch)
-
-
-def _windows(
-    model: ForecastingModel,
-    batch: Sequence[TimeSeries],
-    past_covariates: Sequence[TimeSeries] | None,
-    future_covariates: Sequence[TimeSeries] | None,
-    show_warnings: bool,
-    **chosen: Any,
-) -> list[range]:
-    """Return, for each series, the positions that Darts' `backtest` forecasts from."""
-    chosen["overlap_end"] = False
-    _general_checks_start(model, batch, SimpleNamespace(**chosen), is_conformal=False)
-    bounds, _ = _create_dataset_bounds(
-        model, batch, past_covariates, future_covariates, show_warnings=show_warnings, **chosen
-    )
-    return [range(first, last + 1, chosen["stride"]) for first, last in bounds.tolist()]
 
 
 def _parts(windows: list[range], size: int) -> Iterator[tuple[int, range]]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
 def counted(count: int, noun: str) -> str:
@@ -76,6 +76,48 @@ def checked_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def checked_float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a floating type in the byte order of this machine.
+
+    Raises
+    ------
+    TypeError
+        If it is not floating.
+    """
+    target = np.dtype(dtype).newbyteorder("=")
+    if target.kind != "f":
+        raise TypeError(
+            f"`dtype` must be floating, because series hold floats, got {target}; pass np.float32 "
+            "or np.float64"
+        )
+    return target
+
+
+def checked_floats(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in a floating type that holds them; themselves if they have it already.
+
+    Raises
+    ------
+    ValueError
+        If there are integers that it does not hold exactly, or floats that it does not hold.
+    """
+    if values.dtype == dtype:
+        return values
+    exact = 2 ** (np.finfo(dtype).nmant + 1)
+    bounds = (values.min(initial=0), values.max(initial=0)) if values.dtype.kind in "iu" else ()
+    try:
+        if any(abs(int(bound)) > exact for bound in bounds):
+            raise FloatingPointError
+        with np.errstate(over="raise"):
+            return np.array(values, dtype=dtype, order="C")
+    except FloatingPointError as error:
+        raise ValueError(
+            f"`{name}` hold integers beyond {exact}, up to which {dtype} is exact, or values "
+            f"beyond {np.finfo(dtype).max:g}, its largest; pass dtype=np.float64, or scale them "
+            "first"
+        ) from error
+
+
 def checked_names(names: Any, channels: int) -> tuple[str, ...]:
     """Return a unique name for each channel."""
     if names is None:
@@ -106,19 +148,13 @@ def checked_coordinates(
             f'{coordinates!r:.120}; pass for example {{"lat": latitudes, "lon": longitudes}}'
         )
     held: dict[str, NDArray[np.float64]] = {}
-    for (name, given), axis, size in zip(
-        coordinates.items(), ("rows", "columns"), (height, width), strict=True
-    ):
+    for (name, given), size in zip(coordinates.items(), (height, width), strict=True):
         values = np.asarray(given)
-        if (
-            values.shape != (size,)
-            or values.dtype.kind not in "iuf"
-            or not np.isfinite(values).all()
-        ):
+        are_finite = values.dtype.kind in "iuf" and np.isfinite(values).all()
+        if values.shape != (size,) or not are_finite:
             raise ValueError(
-                f"`coordinates[{name!r}]` must be {size} finite numbers for the {axis}, got "
-                f"{given!r:.80} of shape {values.shape}; the first entry is for the rows, the "
-                "second for the columns"
+                f"`coordinates[{name!r}]` must be {size} finite numbers, got {given!r:.80} of "
+                f"shape {values.shape}; the first entry is for the rows, the second for the columns"
             )
         held[str(name)] = values.astype(np.float64)
         held[str(name)].flags.writeable = False

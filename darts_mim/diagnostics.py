@@ -16,14 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from darts import TimeSeries
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from darts_mim.models.base import GridForecastingModel
 from darts_mim.models.module import GridForecastingModule
@@ -135,7 +136,8 @@ def gate_saturation(
         raise ValueError(
             f"`threshold` must be in (0, 1), got {threshold}; the paper counts gates above 0.9"
         )
-    with _recording(*_network_of(model), threshold) as recorder:
+    network, mask = _network_of(model)
+    with _recording(network, mask, threshold) as batches:
         model.predict(
             model.output_chunk_length if n is None else n,
             series,
@@ -144,10 +146,13 @@ def gate_saturation(
             predict_likelihood_parameters=model.likelihood is not None,
             verbose=False,
         )
-    shares = recorder.shares
+    n_open, n_all = np.sum(batches, axis=0).T  # (steps, layers) each
+    with np.errstate(invalid="ignore"):
+        shares = n_open / n_all
+    gates = tuple(_gate_name(cell) for cell in _cells(network))
     steps = pd.RangeIndex(len(shares), name="step") - (model.input_chunk_length - 1)
-    layers = pd.RangeIndex(1, len(recorder.gates) + 1, name="layer")
-    return GateSaturation(pd.DataFrame(shares, steps, layers), recorder.gates, threshold)
+    layers = pd.RangeIndex(1, len(gates) + 1, name="layer")
+    return GateSaturation(pd.DataFrame(shares, steps, layers), gates, threshold)
 
 
 def _network_of(model: Any) -> tuple[nn.Module, Tensor | None]:
@@ -172,80 +177,6 @@ def _cells(network: nn.Module) -> list[STLSTMCell | MIMBlock]:
     return [each for each in network.modules() if isinstance(each, STLSTMCell | MIMBlock)]
 
 
-class _Recorder:
-    """Count open gates while a network runs, step by step and layer by layer.
-
-    Parameters
-    ----------
-    network
-        A network of ST-LSTM cells and MIM blocks.
-    mask
-        Where its frames are observed, (H, W); ``None`` for everywhere.
-    threshold
-        Value that a gate must exceed to count.
-    """
-
-    def __init__(self, network: nn.Module, mask: Tensor | None, threshold: float) -> None:
-        self.cells = _cells(network)
-        self.threshold = threshold
-        self._observed = None if mask is None else _observed_patches(mask, network)
-        self._step = -1
-        # numbers of open gates and of all that count, by step: (layers, 2)
-        self._counts: list[npt.NDArray[np.int64]] = []
-
-    @property
-    def gates(self) -> tuple[str, ...]:
-        """The gate of each layer."""
-        return tuple(_gate_name(cell) for cell in self.cells)
-
-    @property
-    def shares(self) -> npt.NDArray[np.float64]:
-        """The shares of open gates, (steps, layers)."""
-        n_open, n_all = np.moveaxis(np.stack(self._counts), -1, 0)
-        shares = np.full(n_all.shape, np.nan)
-        np.divide(n_open, n_all, out=shares, where=n_all > 0)
-        return shares
-
-    def begin(self, *_: Any) -> None:
-        """Start over with the first step, of another batch."""
-        self._step = -1
-
-    def step(self, *_: Any) -> None:
-        """Go on to the next step."""
-        self._step += 1
-        if self._step == len(self._counts):
-            self._counts.append(np.zeros((len(self.cells), 2), np.int64))
-
-    def of_forget_gate(self, layer: int) -> Callable[..., None]:
-        """Return a hook that counts the forget gate of an ST-LSTM.
-
-        The gate is computed again, from the inputs of the cell.
-        """
-
-        def count(cell: STLSTMCell, args: tuple[Any, ...]) -> None:
-            x, _, state = args
-            gates = cell.from_input(x)[0] + cell.from_hidden(state.h)[0]
-            forget = gates.chunk(3, dim=1)[2]
-            self._count(layer, torch.sigmoid(forget), torch.ones_like(forget, dtype=torch.bool))
-
-        return count
-
-    def of_quotient(self, layer: int) -> Callable[..., None]:
-        """Return a hook that counts the output of MIM-S divided by the cell state that it reads."""
-
-        def count(_: nn.Module, args: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-            kept, c = output[0].float(), args[1].float()
-            self._count(layer, kept / c, c != 0.0)
-
-        return count
-
-    def _count(self, layer: int, gate: Tensor, is_counted: Tensor) -> None:
-        if self._observed is not None:
-            is_counted = is_counted & self._observed.to(is_counted.device)  # `predict` moves it
-        is_open = (gate > self.threshold) & is_counted
-        self._counts[self._step][layer] += np.array([int(is_open.sum()), int(is_counted.sum())])
-
-
 def _gate_name(cell: STLSTMCell | MIMBlock) -> str:
     if isinstance(cell, STLSTMCell):
         return "f"
@@ -259,24 +190,53 @@ def _observed_patches(mask: Tensor, network: nn.Module) -> Tensor:
 
 
 @contextmanager
-def _recording(network: nn.Module, mask: Tensor | None, threshold: float) -> Iterator[_Recorder]:
-    """Watch a network while it runs, on the plain path, and leave it as it was."""
+def _recording(
+    network: nn.Module, mask: Tensor | None, threshold: float
+) -> Iterator[list[list[list[tuple[int, int]]]]]:
+    """Yield how many gates are open and how many count, by batch, layer and step.
+
+    The network runs on the plain path, and is left as it was.
+    """
     network = cast(RecurrentNetwork[Any], network)
     fast_path, network.fast_path = network.fast_path, False
-    recorder = _Recorder(network, mask, threshold)
-    first = recorder.cells[0]
-    handles = [
-        network.register_forward_pre_hook(recorder.begin),
-        first.register_forward_pre_hook(recorder.step),
-    ]
-    for layer, cell in enumerate(recorder.cells):
-        if isinstance(cell, STLSTMCell):
-            handles.append(cell.register_forward_pre_hook(recorder.of_forget_gate(layer)))
-        elif cell.stationary is not None:
-            handles.append(cell.stationary.register_forward_hook(recorder.of_quotient(layer)))
+    cells = _cells(network)
+    observed = None if mask is None else _observed_patches(mask, network)
+    batches: list[list[list[tuple[int, int]]]] = []
+
+    def count(layer: int, gate: Tensor, is_counted: Tensor) -> None:
+        if observed is not None:
+            is_counted = is_counted & observed.to(is_counted.device)  # `predict` moves it
+        is_open = (gate > threshold) & is_counted
+        batches[-1][layer].append((int(is_open.sum()), int(is_counted.sum())))
+
+    handles = [network.register_forward_pre_hook(lambda *_: batches.append([[] for _ in cells]))]
+    handles += [_watch(cell, partial(count, layer)) for layer, cell in enumerate(cells)]
     try:
-        yield recorder
+        yield batches
     finally:
         network.fast_path = fast_path
         for handle in handles:
             handle.remove()
+
+
+def _watch(cell: STLSTMCell | MIMBlock, count: Callable[[Tensor, Tensor], None]) -> RemovableHandle:
+    """Have the gate of a cell counted at every step, and where it counts."""
+
+    def forget_gate(cell: STLSTMCell, args: tuple[Any, ...]) -> None:
+        """Compute the gate again, from the inputs of the cell."""
+        x, _, state = args
+        gates = cell.from_input(x)[0] + cell.from_hidden(state.h)[0]
+        forget = gates.chunk(3, dim=1)[2]
+        count(torch.sigmoid(forget), torch.ones_like(forget, dtype=torch.bool))
+
+    def quotient(_: nn.Module, args: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        """Divide the output of MIM-S by the cell state that it reads."""
+        kept, c = output[0].float(), args[1].float()
+        count(kept / c, c != 0.0)
+
+    if isinstance(cell, STLSTMCell):
+        return cell.register_forward_pre_hook(forget_gate)
+    if cell.stationary is not None:
+        return cell.stationary.register_forward_hook(quotient)
+    nothing = torch.zeros(1, 1, 1, 1)
+    return cell.register_forward_pre_hook(lambda *_: count(nothing, nothing > 0.0))

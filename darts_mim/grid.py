@@ -9,10 +9,10 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from darts_mim.checks import (
 )
 
 if TYPE_CHECKING:
+    import torch
     from darts import TimeSeries
 
 METADATA_KEY: Final = "grid"
@@ -37,16 +38,7 @@ METADATA_KEY: Final = "grid"
 _SAME_PLACE = 1e-5  # of the largest coordinate: float32 may change that much
 
 
-class _Array(Protocol):
-    """The interface that arrays and tensors share."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def reshape(self, shape: tuple[int, ...], /) -> Any: ...
-
-
-ArrayT = TypeVar("ArrayT", bound=_Array)
+ArrayT = TypeVar("ArrayT", NDArray[Any], "torch.Tensor")
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -211,9 +203,7 @@ class Grid:
         >>> print(Grid(channels=2, height=16, width=12).evolve(height=8))
         Grid of 2 channels (channel_0, channel_1) x 8 rows x 12 columns
         """
-        return Grid(
-            **{**{field.name: getattr(self, field.name) for field in fields(self)}, **changes}
-        )
+        return replace(self, **changes)
 
     def to_frames(self, values: ArrayT) -> ArrayT:
         """Unfold the components of a series into frames.
@@ -239,8 +229,7 @@ class Grid:
         (10, 2, 3, 4)
         """
         self._check_shape("values", values, (self.n_components,))
-        frames: ArrayT = values.reshape((*values.shape[:-1], *self.shape))
-        return frames
+        return values.reshape((*values.shape[:-1], *self.shape))
 
     def to_components(self, frames: ArrayT) -> ArrayT:
         """Fold frames into the components of a series.
@@ -266,10 +255,9 @@ class Grid:
         (10, 24)
         """
         self._check_shape("frames", frames, self.shape)
-        values: ArrayT = frames.reshape((*frames.shape[:-3], self.n_components))
-        return values
+        return frames.reshape((*frames.shape[:-3], self.n_components))
 
-    def _check_shape(self, name: str, array: _Array, last: tuple[int, ...]) -> None:
+    def _check_shape(self, name: str, array: Any, last: tuple[int, ...]) -> None:
         if tuple(array.shape[-len(last) :]) != last:
             raise ValueError(
                 f"`{name}` of shape {tuple(array.shape)} do not fit the grid: expected (..., "
@@ -321,7 +309,7 @@ class Grid:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If `metadata` is not the plain data of a grid.
 
         Examples
@@ -329,14 +317,11 @@ class Grid:
         >>> print(Grid.from_metadata({"channels": 1, "height": 2, "width": 3}))
         Grid of 1 channel (channel_0) x 2 rows x 3 columns
         """
-        try:
-            arguments = dict(metadata)
-            if arguments.get("mask") is not None:
-                shape = (arguments["height"], arguments["width"])
-                arguments["mask"] = unpacked_mask(arguments["mask"], *shape)
-            return cls(**arguments)
-        except (TypeError, ValueError, KeyError) as error:
-            raise _no_grid(metadata, error) from error
+        arguments = dict(metadata)
+        if arguments.get("mask") is not None:
+            shape = (arguments["height"], arguments["width"])
+            arguments["mask"] = unpacked_mask(arguments["mask"], *shape)
+        return cls(**arguments)
 
     @classmethod
     def from_series(cls, series: TimeSeries) -> Grid | None:
@@ -480,15 +465,10 @@ def stated_components(series: TimeSeries) -> int | None:
             checked_integer(name, stated[name]) for name in ("channels", "height", "width")
         )
     except (TypeError, ValueError, KeyError) as error:
-        raise _no_grid(stated, error) from error
-
-
-def _no_grid(metadata: Any, error: Exception) -> ValueError:
-    return ValueError(
-        f"`metadata` is not the plain data of a grid, {metadata!r:.120}: {error}; expected the "
-        f"result of `Grid.to_metadata()`. If the key {METADATA_KEY!r} of your series' metadata "
-        "holds something else, use another key for it"
-    )
+        raise ValueError(
+            f"`series` has {stated!r:.120} as {METADATA_KEY!r} in its metadata, which is not the "
+            f"plain data of a grid ({error}); use another key for it"
+        ) from error
 
 
 def check_same_cells(grids: Mapping[str, Grid]) -> None:
@@ -506,25 +486,20 @@ def check_same_cells(grids: Mapping[str, Grid]) -> None:
     ValueError
         If they differ.
     """
-    located = {name: grid for name, grid in grids.items() if grid.coordinates is not None}
-    for (first, expected), (name, got) in pairwise(located.items()):
-        theirs = (got.coordinates or {}).values()
-        for (axis, here), there in zip((expected.coordinates or {}).items(), theirs, strict=True):
+    for (first, expected), (name, got) in combinations(grids.items(), 2):
+        own, others = expected.coordinates or {}, got.coordinates or {}
+        for axis, here, there in zip(own, own.values(), others.values(), strict=False):
             if np.abs(here - there).max() > _SAME_PLACE * np.abs(here).max():
                 raise ValueError(
                     f"`{name}` must lie on the cells of `{first}`, with {axis!r} from {here[0]:g} "
                     f"to {here[-1]:g}, got {there[0]:g} to {there[-1]:g}; flip, cut or regrid one"
                 )
-    called = {
-        name: grid.channel_names
-        for name, grid in grids.items()
-        if grid.channel_names != checked_names(None, grid.channels)
-    }
-    for (first, names), (name, others) in pairwise(called.items()):
-        if names != others:
+        called = {expected.channel_names, got.channel_names}
+        if len(called) > 1 and checked_names(None, got.channels) not in called:
             raise ValueError(
-                f"`{name}` must have the channels of `{first}`, {', '.join(names)}, got "
-                f"{', '.join(others)}; bring them into one order, or rename them"
+                f"`{name}` must have the channels of `{first}`, "
+                f"{', '.join(expected.channel_names)}, got {', '.join(got.channel_names)}; bring "
+                "them into one order, or rename them"
             )
 
 

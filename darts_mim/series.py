@@ -18,6 +18,7 @@ from darts import TimeSeries
 from darts.utils.likelihood_models.base import likelihood_component_names
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from darts_mim.checks import checked_float_type, checked_floats
 from darts_mim.grid import METADATA_KEY, Grid, grid_of, stated_components
 from darts_mim.times import (
     Frequency,
@@ -28,14 +29,6 @@ from darts_mim.times import (
     with_time_zone,
 )
 
-_LETTERS = {
-    "B": "batch",
-    "T": "time",
-    "C": "channels",
-    "H": "height",
-    "W": "width",
-    "S": "samples",
-}
 _FRAMES = "BTSCHW"  # the order of axes inside; `Grid` needs C, H, W last
 _QUANTILE = re.compile(r"(.*)_(q\d\.\d{3})", re.DOTALL)  # a component's quantile in Darts
 
@@ -94,7 +87,7 @@ def frames_to_series(
         ``{"inflow": {"units": "trips per 30 min"}}``. A time zone of `times` or `start` is added to
         those of ``"time"``, for `series_to_times`.
     metadata : mapping, optional
-        Further metadata of the series, beside the grid.
+        Further metadata of the series, beside the grid. A grid of another series in it is replaced.
     dtype : floating dtype, optional
         Type of the values: float32, so that models are trained in float32. None keeps the type of
         `frames` if that is floating, and is float32 if not.
@@ -143,7 +136,9 @@ def frames_to_series(
     layout = "TCHW" if layout is None else layout
     check_layout(layout)
     array = _as_array(frames, layout)
-    clips = _as_floats(_arranged(array, layout, _FRAMES), dtype)
+    own = array.dtype if array.dtype.kind == "f" else np.float32
+    target = checked_float_type(own if dtype is None else dtype)
+    clips = checked_floats("frames", _arranged(array, layout, _FRAMES), target)
     _, t, _, c, h, w = clips.shape
     if is_assumed and (w < min(c, h) or c > h * w > 1):
         warnings.warn(
@@ -158,11 +153,6 @@ def frames_to_series(
     if not np.may_share_memory(values, array):
         values = np.asarray(values)  # the copy of a memory map lies in memory: it is an array
     index = make_time_index(t, times, start, freq)
-    if METADATA_KEY in (metadata or {}):
-        raise ValueError(
-            f"`metadata` must not have the key {METADATA_KEY!r}, which is for the grid of the "
-            "frames; use another name, or leave out the grid of another series"
-        )
     options: dict[str, Any] = {
         "components": pd.Index(grid.component_names),
         "static_covariates": _as_static_covariates(static_fields or {}, grid),
@@ -375,12 +365,9 @@ def grid_of_forecast(series: TimeSeries) -> Grid:
     Grid of 1 channel (channel_0) x 1 row x 1 column
     """
     n_parameters = len(parameter_names(series))
-    if n_parameters < 2:
-        return grid_of(series)
-    metadata = series.metadata or {}
-    if METADATA_KEY not in metadata:
-        return Grid(series.n_components // n_parameters, 1, 1)
-    return Grid.from_metadata(metadata[METADATA_KEY])
+    if n_parameters and METADATA_KEY in (series.metadata or {}):
+        return Grid.from_metadata((series.metadata or {})[METADATA_KEY])
+    return Grid(series.n_components // n_parameters, 1, 1) if n_parameters else grid_of(series)
 
 
 def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.DataFrame | None:
@@ -402,11 +389,11 @@ def _as_static_covariates(fields: Mapping[str, ArrayLike], grid: Grid) -> pd.Dat
 def check_layout(layout: str) -> None:
     """Raise unless a layout has the axes of frames, each once."""
     letters = list(layout) if isinstance(layout, str) else []
-    if len(set(letters)) < len(letters) or not set("THW") <= set(letters) <= set(_LETTERS):
-        known = ", ".join(f"{letter} {word}" for letter, word in _LETTERS.items())
+    if len(set(letters)) < len(letters) or not set("THW") <= set(letters) <= set(_FRAMES):
         raise ValueError(
-            f"`layout` must be a string of T, H, W and any of B, C, S, each once ({known}), got "
-            f"{layout!r}; pass for example 'TCHW', 'THWC' or 'BTCHW'"
+            "`layout` must be a string of T, H, W (time, height, width) and any of B, C, S (batch, "
+            f"channels, samples), each once, got {layout!r}; pass for example 'TCHW', 'THWC' or "
+            "'BTCHW'"
         )
 
 
@@ -438,34 +425,6 @@ def _arranged(array: NDArray[Any], given: str, wanted: str) -> NDArray[Any]:
     moved = array.transpose([given.index(letter) for letter in (*kept, *dropped)])
     index = [slice(None) if letter in given else np.newaxis for letter in wanted]
     return moved[(*index, *(0 for _ in dropped))]
-
-
-def _as_floats(clips: NDArray[Any], dtype: DTypeLike | None) -> NDArray[np.floating[Any]]:
-    if dtype is None:
-        dtype = clips.dtype if clips.dtype.kind == "f" else np.float32
-    target = np.dtype(dtype).newbyteorder("=")
-    if target.kind != "f":
-        raise TypeError(
-            f"`dtype` must be floating, because series hold floats, got {target}; pass np.float32 "
-            "or np.float64"
-        )
-    if clips.dtype == target:
-        return clips
-    if clips.dtype.kind in "iu":
-        exact = 2 ** (np.finfo(target).nmant + 1)
-        if max(-int(clips.min()), int(clips.max())) > exact:
-            raise ValueError(
-                f"`frames` hold integers beyond {exact}, up to which {target} is exact; pass "
-                "dtype=np.float64, or scale the frames to floats first"
-            )
-    try:
-        with np.errstate(over="raise"):
-            return np.array(clips, dtype=target, order="C")
-    except FloatingPointError as error:
-        raise ValueError(
-            f"`frames` hold values beyond {np.finfo(target).max:g}, the largest of {target}; pass "
-            "dtype=np.float64, or scale the frames first"
-        ) from error
 
 
 def _shared_grid(batch: Sequence[TimeSeries]) -> Grid:

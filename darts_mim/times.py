@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone
 from numbers import Integral, Number
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -83,15 +82,13 @@ def make_time_index(
     if not isinstance(start, bool) and isinstance(start, Integral):
         step = 1 if freq is None else checked_integer("freq", freq)
         return pd.RangeIndex(int(start), int(start) + length * step, step)
-    date = None
-    with suppress(TypeError, ValueError):
-        date = pd.Timestamp(_DEFAULT_DATE if start is None else start)
-    if not isinstance(date, pd.Timestamp) or isinstance(start, Number):
-        raise ValueError(
+    if isinstance(start, Number):
+        raise TypeError(
             f"`start={start!r}` is neither an integer nor a date; pass for example '2016-01-01'"
         )
+    date = pd.Timestamp(_DEFAULT_DATE if start is None else start)
     first = _without_time_zone(date, "start")
-    index = pd.date_range(first, periods=length, freq=_checked_offset(freq))
+    index = pd.date_range(first, periods=length, freq=checked_offset(freq))
     if start is not None and index[0] != first:
         raise ValueError(
             f"`start={start!r}` does not lie on `freq={freq!r}`, whose next date is {index[0]}; "
@@ -120,11 +117,9 @@ def checked_times(times: Any, count: int) -> pd.Index[Any]:
     >>> checked_times([3, 1, 1], 3).tolist()
     [3, 1, 1]
     """
-    given = None
-    with suppress(TypeError, ValueError):
-        given = times if isinstance(times, pd.Index) else pd.Index(times)
+    given: pd.Index[Any] = pd.Index(times if np.ndim(times) else [times])
     are_dates = isinstance(given, pd.DatetimeIndex)
-    if given is None or not (are_dates or pd.api.types.is_integer_dtype(given.dtype)):
+    if not are_dates and not pd.api.types.is_integer_dtype(given.dtype):
         raise TypeError(
             f"`times` must be a list of dates or integers, got {times!r:.80}; convert them, with "
             "`pd.to_datetime(times)` or, if they are periods, with `times.to_timestamp()`"
@@ -168,7 +163,16 @@ def time_zone(times: Any) -> str | None:
         zone = (pd.Index if np.ndim(times) else pd.Timestamp)(times).tz
     except (AttributeError, TypeError, ValueError):  # no dates, or no valid ones
         return None
-    return None if zone is None else _zone_name(zone)
+    # of a zone of zoneinfo, or of pytz; an offset may be called anything, such as CET
+    name: str | None = getattr(zone, "key", None) or getattr(zone, "zone", None)
+    if zone is None or name is not None:
+        return name
+    if zone.utcoffset(None) is None:
+        raise ValueError(
+            f"the time zone {zone} has no name; convert the times to one that has, for example "
+            "with `times.tz_convert('Europe/Berlin')` or 'UTC'"
+        )
+    return str(timezone(zone.utcoffset(None)))
 
 
 def with_time_zone(
@@ -225,11 +229,7 @@ def _regular_integers(times: Any, freq: Any) -> pd.RangeIndex:
 
 
 def _regular_dates(times: pd.DatetimeIndex, freq: Any) -> pd.DatetimeIndex:
-    offset = times.freq if freq is None else _checked_offset(freq)
-    if offset is None and len(times) < 3:
-        raise ValueError(
-            f"`freq` cannot be read from {len(times)} `times`; pass it, for example freq='30min'"
-        )
+    offset = times.freq if freq is None else checked_offset(freq)
     dates = times.to_numpy()
     try:
         index = pd.DatetimeIndex(dates, freq=offset or "infer", name=times.name)
@@ -244,17 +244,21 @@ def _irregular(steps: Any, freq: Any) -> ValueError:
     shown = [pd.Timedelta(s) if s.dtype.kind == "m" else s for s in np.unique(steps)[:3]]
     return ValueError(
         f"`times` must increase in constant steps of `freq={freq!r}`, got steps of "
-        f"{', '.join(map(str, shown)) or 'one date off it'}; sort the frames by time and drop "
-        "duplicates, fill gaps with NaN frames or make a series of each run without gaps, or pass "
-        "the `freq` that the times have"
+        f"{', '.join(map(str, shown)) or 'one date'}; sort the frames by time and drop duplicates, "
+        "fill gaps with NaN frames or make a series of each run without gaps, or pass the `freq` "
+        "that the times have, which fewer than three dates do not tell"
     )
 
 
-def _checked_offset(freq: Any) -> Any:
-    try:
-        offset: Any = None if isinstance(freq, Integral) else pd.tseries.frequencies.to_offset(freq)
-    except (TypeError, ValueError):
-        offset = None
+def checked_offset(freq: Any) -> Any:
+    """Return a step between dates as a pandas offset.
+
+    Examples
+    --------
+    >>> checked_offset("6h")
+    <6 * Hours>
+    """
+    offset: Any = pd.tseries.frequencies.to_offset(freq)
     if offset is None or offset.n < 1:
         raise ValueError(
             f"`freq` must be a pandas offset for an index of dates, and must be positive, got "
@@ -274,16 +278,3 @@ def _without_time_zone(times: Any, name: str) -> Any:
         times.tz,
     )
     return times.tz_localize(None)
-
-
-def _zone_name(zone: tzinfo) -> str:
-    """Name a zone so that pandas finds it again, or raise."""
-    # of a zone of zoneinfo, or of pytz; an offset may be called anything, such as CET
-    known = getattr(zone, "key", None) or getattr(zone, "zone", None)
-    offset = zone.utcoffset(None)
-    if known is None and offset is None:
-        raise ValueError(
-            f"the time zone {zone} has no name; convert the times to one that has, for example "
-            "with `times.tz_convert('Europe/Berlin')` or 'UTC'"
-        )
-    return str(known or timezone(offset or timedelta(0)))

@@ -103,7 +103,13 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         columns: str | Sequence[str] | None = None,
     ) -> None:
         # Darts passes attributes set before `super().__init__` to the methods below, as "fixed".
-        self.transformer = _checked_scaler(scaler)
+        self.transformer = MinMaxScaler() if scaler is None else scaler
+        methods = ("fit", "transform", "inverse_transform")
+        if isinstance(scaler, type) or not all(hasattr(self.transformer, m) for m in methods):
+            raise TypeError(
+                f"`scaler` must be an object with {', '.join(methods)}, got {scaler!r}; pass for "
+                "example `sklearn.preprocessing.StandardScaler()`"
+            )
         self.columns = [columns] if isinstance(columns, str) else columns
         super().__init__(
             name=name,
@@ -119,7 +125,7 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         params: Mapping[str, Any],
         *args: Any,
         **kwargs: Any,
-    ) -> _Fitted:
+    ) -> tuple[_Scope, list[Any]]:
         """Fit the scaler to a series, or to a sequence of them; called by `fit`."""
         batch = [series] if isinstance(series, TimeSeries) else series
         scopes = [_scope_of(each, params, **kwargs) for each in batch]
@@ -135,7 +141,7 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
             scaler = deepcopy(params["fixed"]["transformer"])
             _fit(scaler, (column[~np.isnan(column)] for column in columns), name)
             scalers.append(scaler)
-        return _Fitted(scopes[0], scalers)
+        return scopes[0], scalers
 
     @staticmethod
     def ts_transform(
@@ -160,18 +166,6 @@ class _Scope(NamedTuple):
     channels: NDArray[np.intp]  # (K,), their positions in the grid
     names: tuple[str, ...]  # K names; of components where the series has no grid
 
-    def __str__(self) -> str:
-        """Name the channels in messages."""
-        names = ", ".join(map(repr, self.names[:3])) + (", ..." if len(self.names) > 3 else "")
-        return f"{len(self.names)} ({names})"
-
-
-class _Fitted(NamedTuple):
-    """The result of a fit."""
-
-    scope: _Scope
-    scalers: list[Any]  # K, one for each channel
-
 
 def _parts(
     values: NDArray[np.floating[Any]], scope: _Scope, k: int
@@ -191,17 +185,15 @@ def _parts(
 
 def _fit(scaler: Any, columns: Iterable[NDArray[Any]], name: str) -> None:
     """Fit a scaler to the known values of a channel, stretch by stretch if it can."""
-    known: Iterator[NDArray[Any]] = (column[:, np.newaxis] for column in columns if len(column))
-    if not hasattr(scaler, "partial_fit"):
-        held = list(known)
-        known = iter([np.concatenate(held)] if held else [])
+    known = (column[:, np.newaxis] for column in columns if len(column))
     first = next(known, None)
     if first is None:
         raise ValueError(
             f"`series` has no observed value in channel {name!r} to fit a scaler on: all are NaN "
-            "or hidden by the grid's mask; fit on other series, with `global_fit=True` on several, "
-            "or name the channels to scale with `columns`"
+            "or hidden by the grid's mask; fit on other series, or choose channels with `columns`"
         )
+    if not hasattr(scaler, "partial_fit"):
+        first = np.concatenate([first, *known])
     scaler.fit(first)  # which forgets an earlier fit of the scaler
     for rows in known:
         scaler.partial_fit(rows)
@@ -209,12 +201,12 @@ def _fit(scaler: Any, columns: Iterable[NDArray[Any]], name: str) -> None:
 
 def _apply(method: str, series: TimeSeries, params: Mapping[str, Any], **kwargs: Any) -> TimeSeries:
     """Return the series with its scaled channels replaced by the result of a scaler's method."""
-    fitted: _Fitted = params["fitted"]
+    expected, scalers = params["fitted"]
     scope = _scope_of(series, params, **kwargs)
-    _check_channels(scope, fitted.scope)
+    _check_channels(scope, expected)
     # an array in memory, also of a memory map; the other channels keep their values
     values = np.array(series.all_values(copy=False), order="C")
-    for k, (name, scaler) in enumerate(zip(scope.names, fitted.scalers, strict=True)):
+    for k, (name, scaler) in enumerate(zip(scope.names, scalers, strict=True)):
         for cells, part in _parts(values, scope, k):
             block = _checked_finite(cells[part], name)
             cells[part] = getattr(scaler, method)(block.reshape(-1, 1)).reshape(block.shape)
@@ -246,8 +238,7 @@ def _scope_of(
         raise ValueError(
             f"`series` holds likelihood parameters or several quantiles, such as "
             f"{series.components[0]!r}, but a channel's statistics are for its values; forecast "
-            "samples, without `predict_likelihood_parameters`, scale them back, and take quantiles "
-            "of the result"
+            "samples, scale them back, and take quantiles of the result"
         )
     grid = grid_of(series)
     names = grid.channel_names if has_grid else tuple(series.components)
@@ -255,8 +246,7 @@ def _scope_of(
     chosen = set(names if columns is None else columns)
     if not chosen or not chosen <= set(names):
         raise ValueError(
-            f"`columns` must name channels of `series`, got {columns}; its channels are "
-            f"{', '.join(map(repr, names))}"
+            f"`columns` must name channels of `series`, got {columns}; its channels are {names}"
         )
     channels = np.flatnonzero([name in chosen for name in names])
     return _Scope(grid, has_grid, channels, tuple(names[c] for c in channels))
@@ -270,22 +260,10 @@ def _check_channels(scope: _Scope, expected: _Scope) -> None:
     same_names = scope.names == expected.names or not (scope.has_grid and expected.has_grid)
     if len(scope.names) != len(expected.names) or not same_names:
         raise ValueError(
-            f"`series` has other channels than the scaler is fitted on: expected {expected}, got "
-            f"{scope}; give series of the same channels, one value for each (samples of a forecast "
-            "rather than likelihood parameters), or choose them with `columns`"
+            f"`series` has other channels than the scaler is fitted on: expected "
+            f"{expected.names!r:.120}, got {scope.names!r:.120}; give series of the same channels, "
+            "or choose them with `columns`"
         )
-
-
-def _checked_scaler(scaler: Any) -> Any:
-    if scaler is None:
-        return MinMaxScaler(feature_range=(0, 1))
-    methods = ("fit", "transform", "inverse_transform")
-    if isinstance(scaler, type) or not all(callable(getattr(scaler, m, None)) for m in methods):
-        raise TypeError(
-            f"`scaler` must be an object with {', '.join(methods)}, got {scaler!r}; pass for "
-            "example `sklearn.preprocessing.StandardScaler()`"
-        )
-    return scaler
 
 
 def drop_hidden(series: TimeSeries, grid: Grid | None = None) -> TimeSeries:

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from copy import copy, deepcopy
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -57,19 +57,12 @@ def test_component_names_are_unique_for_odd_channel_names(names):
 
 
 @pytest.mark.parametrize("leading", [(), (5,), (2, 0)])
-def test_components_and_frames_are_inverses_for_any_leading_axes(grid, leading):
-    values = np.random.default_rng(0).random((*leading, grid.n_components))
+def test_frames_and_components_are_views_of_each_other_also_of_tensors(grid, leading):
+    values = torch.rand(*leading, grid.n_components)
     frames = grid.to_frames(values)
     assert frames.shape == (*leading, C, H, W)
-    np.testing.assert_array_equal(grid.to_components(frames), values)
-
-
-def test_frames_are_views_of_components_also_of_tensors(grid):
-    values = torch.rand(5, grid.n_components, requires_grad=True)
-    frames = grid.to_frames(values)
+    assert torch.equal(grid.to_components(frames), values)
     assert grid.to_components(frames).data_ptr() == values.data_ptr()
-    frames.sum().backward()
-    assert torch.equal(values.grad, torch.ones_like(values))
     array = np.zeros((5, grid.n_components))
     assert np.shares_memory(grid.to_components(grid.to_frames(array)), array)
 
@@ -78,9 +71,6 @@ def test_str_says_sizes_names_coordinates_and_mask(grid):
     assert str(grid) == (
         "Grid of 2 channels (inflow, outflow) x 3 rows x 4 columns, lat 10 to 15, lon 0.1 to 0.4, "
         "9 of 12 cells observed"
-    )
-    assert str(Grid(4, 1, 1)) == (
-        "Grid of 4 channels (channel_0, channel_1, channel_2, ...) x 1 row x 1 column"
     )
 
 
@@ -130,7 +120,6 @@ def test_a_grid_cannot_be_changed_also_through_the_data_it_was_made_of():
 @pytest.mark.parametrize(
     "duplicate",
     [
-        copy,
         deepcopy,
         lambda grid: pickle.loads(pickle.dumps(grid)),
         lambda grid: Grid.from_metadata(json.loads(json.dumps(grid.to_metadata()))),
@@ -150,20 +139,17 @@ def test_copies_pickles_and_metadata_are_equal_and_read_only(grid, duplicate):
 def test_metadata_keep_masks_of_any_size_and_coordinates_exactly(width):
     mask = np.random.default_rng(width).random((H, width)) < 0.5
     mask[0, 0] = True
-    coordinates = {"lon_of_rows": np.float32([0.1, 0.2, 0.3]), "a": 1 / np.arange(1.0, width + 1)}
-    grid = Grid(C, H, width, coordinates=coordinates, mask=mask)
+    rows, columns = np.float32([0.1, 0.2, 0.3]), 1 / np.arange(1.0, width + 1)
+    grid = Grid(C, H, width, coordinates={"y": rows, "a": columns}, mask=mask)
     twin = Grid.from_metadata(json.loads(json.dumps(grid.to_metadata())))
     np.testing.assert_array_equal(twin.mask, mask)
-    for name, values in coordinates.items():
-        np.testing.assert_array_equal(twin.coordinates[name], values)
+    np.testing.assert_array_equal(twin.coordinates["y"], rows)
+    np.testing.assert_array_equal(twin.coordinates["a"], columns)
 
 
 def test_labels_name_channels_and_coordinates_with_their_units(grid):
-    assert grid.label("inflow") == "arrivals [trips]"
-    assert grid.label("lat") == "lat [degrees_north]"
-    assert grid.label("lon") == "lon"
-    unnamed = grid.evolve(attributes={"inflow": {"long_name": "", "units": "trips"}})
-    assert unnamed.label("inflow") == "inflow [trips]"
+    labels = [grid.label(name) for name in ("inflow", "lat", "lon")]
+    assert labels == ["arrivals [trips]", "lat [degrees_north]", "lon"]
     assert dict(grid.evolve(attributes=None).attributes_of("inflow")) == {}
 
 
@@ -200,26 +186,16 @@ def test_a_size_that_metadata_state_is_compared_before_anything_of_it_is_made(si
     series = TimeSeries.from_values(np.zeros((5, 6))).with_metadata({METADATA_KEY: stated})
     with pytest.raises(ValueError, match="`series` has 6 components"):  # at once, not in minutes
         Grid.from_series(series)
+    with pytest.raises(ValueError, match="its mask holds 3 bytes"):
+        Grid.from_metadata({**stated, "channels": 1, "mask": "////"})
 
 
 @pytest.mark.parametrize(
-    "metadata",
-    [
-        "north",
-        None,
-        {"channels": 2},
-        {"channels": 2, "height": 0, "width": 4},
-        {"channels": 2, "height": 3, "width": 4, "depth": 5},
-        {"channels": 2, "height": 3, "width": 4, "mask": "no base64!"},
-        {"channels": 2, "height": 3, "width": 4, "mask": "////"},
-        {"channels": 2, "height": 30_000, "width": 30_000, "mask": "////"},
-    ],
+    "metadata", ["north", None, {"channels": 2}, {"channels": 2, "height": 0, "width": 4}]
 )
-def test_metadata_that_are_no_grid_are_refused(metadata):
-    with pytest.raises(ValueError, match=r"`metadata` is not the plain data of a grid.*another"):
-        Grid.from_metadata(metadata)
+def test_a_series_whose_metadata_hold_something_else_as_grid_is_refused(metadata):
     series = TimeSeries.from_values(np.zeros((5, 24))).with_metadata({METADATA_KEY: metadata})
-    with pytest.raises(ValueError, match=r"`metadata` is not|`series` has 24 components"):
+    with pytest.raises(ValueError, match=r"not the plain data of a grid.*another key"):
         Grid.from_series(series)
 
 
@@ -234,20 +210,14 @@ def test_metadata_that_are_no_grid_are_refused(metadata):
         ("width", 2.0, TypeError),
         ("channel_names", "ab", ValueError),
         ("channel_names", ["a", 1], TypeError),
-        ("channel_names", ["a", ""], TypeError),
-        ("channel_names", ["a"], ValueError),
         ("channel_names", ["a", "a"], ValueError),
         ("coordinates", [LAT, LON], ValueError),
-        ("coordinates", {"lat": LAT}, ValueError),
         ("coordinates", {"lon": LON, "lat": LAT}, ValueError),
-        ("coordinates", {"lat": list("abc"), "lon": LON}, ValueError),
         ("coordinates", {"lat": [0, 1, np.nan], "lon": LON}, ValueError),
         ("mask", MASK.astype(np.int64), TypeError),
         ("mask", MASK.T, ValueError),
         ("mask", np.zeros((H, W), bool), ValueError),
-        ("attributes", "degC", TypeError),
         ("attributes", {"sst": "degC"}, TypeError),
-        ("attributes", {"sst": {"start": pd.Timestamp("2026-01-01")}}, TypeError),
         ("attributes", {"sst": {"bounds": np.array([1, 2], "m8[ns]")}}, TypeError),
     ],
 )

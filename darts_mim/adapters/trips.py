@@ -174,7 +174,7 @@ def _with_edges(grid: Grid | Mapping[str, ArrayLike]) -> Grid:
     """Return a grid of one channel whose coordinates, if any, keep the edges of its cells."""
     if isinstance(grid, Grid):
         edges = {
-            name: _edges_of(name, centres, grid.attributes_of(name).get(_EDGES))
+            name: _edges_of(centres, grid.attributes_of(name).get(_EDGES))
             for name, centres in (grid.coordinates or {}).items()
         }
     else:
@@ -187,12 +187,10 @@ def _with_edges(grid: Grid | Mapping[str, ArrayLike]) -> Grid:
     return grid.evolve(channels=1, channel_names=None, attributes=attributes)
 
 
-def _edges_of(name: str, centres: NDArray[np.float64], kept: Any) -> NDArray[np.float64]:
+def _edges_of(centres: NDArray[np.float64], kept: Any) -> NDArray[np.float64]:
     """Return the edges that a coordinate keeps, or those halfway between the centres of cells."""
     if kept is not None and len(kept) == len(centres) + 1:
         return np.asarray(kept, np.float64)
-    if len(centres) == 1:
-        raise ValueError(f"`grid` has one cell along {name!r}; pass a mapping of edges instead")
     half = np.diff(centres) / 2
     return np.concatenate([centres[:1] - half[0], centres[:-1] + half, centres[-1:] + half[-1]])
 

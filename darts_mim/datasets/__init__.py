@@ -4,12 +4,16 @@ The files of a data set are read from a folder, and fetched if their authors let
 """
 
 from darts_mim.datasets.clips import ClipCollection, ClipTrainingDataset
-from darts_mim.datasets.digits import load_bundled_digits, load_mnist_digits
 from darts_mim.datasets.flow_sets import FlowData
 from darts_mim.datasets.kth import load_kth
 from darts_mim.datasets.kth_list import KTHRange, KTHWindow, kth_ranges, kth_windows
+from darts_mim.datasets.mnist import (
+    MovingMNIST,
+    load_bundled_digits,
+    load_mnist_digits,
+    load_moving_mnist,
+)
 from darts_mim.datasets.moving_digits import MovingDigits, bouncing_trajectory
-from darts_mim.datasets.moving_mnist import MovingMNIST, load_moving_mnist
 from darts_mim.datasets.stationarity import (
     NONSTATIONARY_FROM,
     StationaritySplit,

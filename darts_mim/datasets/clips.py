@@ -3,7 +3,6 @@
 Legend: T time, C channels, H height, W width, N = C*H*W components.
 """
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
@@ -50,19 +49,7 @@ class IndexedClips(ABC):
         """Return the frames (T, C, H, W) of an index that counts from the front."""
 
     def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
-        return self._clip(self._position(index))
-
-    def _position(self, index: int) -> int:
-        """Return an index that counts from the front."""
-        i = operator.index(index)
-        count = len(self)
-        if i < 0:
-            i += count
-        if not 0 <= i < count:
-            raise IndexError(
-                f"`index` must be in {-count}..{count - 1}, got {index}; ask for one in this range"
-            )
-        return i
+        return self._clip(range(len(self))[index])
 
     def to_series(self, indices: Iterable[int] | None = None) -> list[TimeSeries]:
         """Make series of clips, for example of a fixed test set, and keep them in memory.
@@ -145,7 +132,7 @@ class ClipTrainingDataset(TorchTrainingDataset):
         if len(clips) == 0:
             raise ValueError("`clips` must hold at least one clip, got none; pass more clips")
         self.clips = clips
-        self.grid = _grid_of(clips[0]) if grid is None else grid
+        self.grid = Grid(*clips[0].shape[-3:]) if grid is None else grid
         self._check_clip(clips[0], 0)
 
     def __len__(self) -> int:
@@ -175,23 +162,7 @@ class ClipTrainingDataset(TorchTrainingDataset):
             raise ValueError(
                 f"`clips` must have shape (T, C, H, W) with (C, H, W) = {self.grid.shape} and T at "
                 f"least {self._n_frames}, the sum of chunks and shift, got {clip.shape} in clip "
-                f"{index}; bring clips to one layout and size, or use shorter chunks"
+                f"{index}; frames of one channel need its axis, `clip[:, np.newaxis]`"
             )
-        # in the type that training takes, in which larger numbers are infinite
-        with np.errstate(over="ignore"):
-            is_finite = np.isfinite(np.asarray(clip, dtype=np.float32)).all()
-        if not is_finite:
-            raise ValueError(
-                f"`clips` must be finite, got NaN or infinity in clip {index}; fill the gaps "
-                "first, or leave the clip out"
-            )
-
-
-def _grid_of(clip: npt.NDArray[Any]) -> Grid:
-    if clip.ndim != 4:
-        raise ValueError(
-            f"`clips` must have shape (T, C, H, W), got {clip.shape} in clip 0; give frames of one "
-            f"channel an axis of length 1, `clip[:, np.newaxis]`"
-        )
-    _, channels, height, width = clip.shape
-    return Grid(channels=channels, height=height, width=width)
+        if not np.isfinite(clip).all():
+            raise ValueError(f"`clips` must be finite, got NaN or infinity in clip {index}")

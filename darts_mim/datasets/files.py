@@ -43,9 +43,7 @@ def check_file(path: Path, checksum: str) -> None:
     """
     algorithm, _, expected = checksum.partition(":")
     with path.open("rb") as opened:
-        digest = hashlib.file_digest(
-            opened, lambda: hashlib.new(algorithm, usedforsecurity=False)
-        ).hexdigest()
+        digest = hashlib.file_digest(opened, algorithm).hexdigest()
     if digest != expected:
         raise ValueError(
             f"{path} must be the published file with {algorithm} {expected}, got {digest}; it may "

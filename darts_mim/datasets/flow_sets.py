@@ -149,8 +149,7 @@ def read_stretches(
     series: Any = read_flow(files, gaps="split", attributes=units_of, **options)
     if (got := grid_of(series[0]).shape) != (2, *shape):
         raise ValueError(
-            f"`root` must hold files of in- and outflow on {shape[0]} x {shape[1]} cells, got "
-            f"frames of shape {got} from {list(map(str, files))}"
+            f"`root` must hold in- and outflow on {shape[0]} x {shape[1]} cells, got {got}: {files}"
         )
     return series  # type: ignore[no-any-return]
 

@@ -126,12 +126,11 @@ def _read_ranges(
     end = max(each.last for each in ranges)
     whole = cast(TimeSeries, read_video(file, size=size, grey=True, stop_frame=end, cache=cache))
     grid, frames = grid_of(whole), series_to_frames(whole)
-    # a view of one range would keep the frames between the ranges in memory as well
-    is_copied = cache is None and sum(each.length for each in ranges) < end
     parts = [frames[each.first - 1 : each.last] for each in ranges]
     series = [
         frames_to_series(
-            part.copy() if is_copied else part,
+            # a view would keep the frames between the ranges in memory as well
+            part.copy() if cache is None else part,
             channel_names=grid.channel_names,
             start=each.first,
             attributes=grid.attributes,

@@ -9,18 +9,15 @@ import csv
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from darts_mim.checks import checked_integer
 from darts_mim.datasets.files import chosen
 from darts_mim.datasets.windows import window_starts
 
 KTHSplit: TypeAlias = Literal["train", "test", "all"]
-KTHAction: TypeAlias = Literal[
-    "boxing", "handclapping", "handwaving", "jogging", "running", "walking"
-]
 
-ACTIONS: Final[tuple[KTHAction, ...]] = get_args(KTHAction)
+ACTIONS: Final = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 PEOPLE: Final[Mapping[KTHSplit, range]] = {
     "train": range(1, 17),
     "test": range(17, 26),
@@ -177,14 +174,11 @@ def kth_windows(
     """
     checked_integer("length", length)
     ranges = kth_ranges(split, actions=actions, people=people)
-    one_for_all: Mapping[str, Any] = dict.fromkeys(ACTIONS, stride)
-    steps = stride if isinstance(stride, Mapping) else one_for_all
+    steps: Any = stride if isinstance(stride, Mapping) else dict.fromkeys(ACTIONS, stride)
     return [
         KTHWindow(each.clip, each.first + start)
         for each in ranges
-        for start in window_starts(
-            each.length, length, checked_integer("stride", steps[each.action])
-        )
+        for start in window_starts(each.length, length, steps[each.action])
     ]
 
 

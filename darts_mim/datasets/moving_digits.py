@@ -103,11 +103,9 @@ class MovingDigits(IndexedClips):
 
     Raises
     ------
-    TypeError
-        If `digits` is neither of bytes nor of floats.
     ValueError
-        If `digits` is not (n, height, width), has values beyond its range or does not fit onto
-        the canvas, or if an option is out of range.
+        If `digits` is neither of bytes nor of floats, is not (n, height, width), has values beyond
+        its range or does not fit onto the canvas, or if an option is out of range.
 
     Notes
     -----
@@ -152,15 +150,10 @@ class MovingDigits(IndexedClips):
 
     def __post_init__(self) -> None:
         _check_digits(self.digits)
-        n, digit_height, digit_width = self.digits.shape
+        _, digit_height, digit_width = self.digits.shape
         least = {"n_sequences": 1, "seed": 0, "length": 1, "digits_per_sequence": 1}
         for name, bound in (least | {"height": digit_height, "width": digit_width}).items():
             checked_integer(name, getattr(self, name), least=bound)
-        if self.digits_per_sequence > n:
-            raise ValueError(
-                f"`digits_per_sequence` must be at most the number of `digits`, {n}, got "
-                f"{self.digits_per_sequence}"
-            )
         for name in ("speed", "acceleration"):
             checked_number(name, getattr(self, name), 0.0, 1.0)
 
@@ -210,17 +203,13 @@ class MovingDigits(IndexedClips):
 
 
 def _check_digits(digits: npt.NDArray[Any]) -> None:
-    kind = getattr(digits, "dtype", None)
-    if kind is None or not (kind == np.uint8 or np.issubdtype(kind, np.floating)):
-        raise TypeError(
-            f"`digits` must be an array of uint8 in 0..255 or of floats in [0, 1], got "
-            f"{kind or type(digits).__name__}; convert it with `astype`"
-        )
-    if digits.ndim != 3 or 0 in digits.shape:
+    are_floats = np.issubdtype(digits.dtype, np.floating)
+    if digits.ndim != 3 or 0 in digits.shape or not (are_floats or digits.dtype == np.uint8):
         raise ValueError(
-            f"`digits` must have shape (n, height, width), none of them 0, got {digits.shape}"
+            "`digits` must be bytes or floats in [0, 1] of shape (n, height, width), none of "
+            f"them 0, got {digits.dtype} of shape {digits.shape}"
         )
-    if kind != np.uint8 and not (digits.min() >= 0.0 and digits.max() <= 1.0):
+    if are_floats and not (digits.min() >= 0.0 and digits.max() <= 1.0):
         raise ValueError(
             f"`digits` of floats must lie in [0, 1] and have no NaN, got {digits.min()} to "
             f"{digits.max()}; divide by the largest possible value"

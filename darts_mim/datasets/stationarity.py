@@ -105,7 +105,7 @@ def split_by_nonstationarity(
     Raises
     ------
     ValueError
-        If `threshold` is not positive and finite, or a window has fewer than 3 frames.
+        If a window has fewer than 3 frames.
 
     Examples
     --------
@@ -114,11 +114,6 @@ def split_by_nonstationarity(
     >>> split_by_nonstationarity([passing, np.zeros_like(passing)])
     StationaritySplit(stationary=[1], nonstationary=[0])
     """
-    if not 0 < threshold < np.inf:
-        raise ValueError(
-            f"`threshold` must be positive and finite, got {threshold}; the default is "
-            f"{NONSTATIONARY_FROM}"
-        )
     split = StationaritySplit([], [])
     for i in range(len(clips)):
         part = split.nonstationary if nonstationarity(clips[i]) >= threshold else split.stationary

@@ -168,10 +168,5 @@ def _read_weather(file: Path, times: pd.DatetimeIndex) -> pd.DataFrame:
     if lacking == len(times):
         raise ValueError(f"{file} must hold the weather of {times[0]} to {times[-1]}, got none")
     if lacking:
-        logger.warning(
-            "%s: %d of %d times have no entry, and take the one before.",
-            file.name,
-            lacking,
-            len(times),
-        )
+        logger.warning("%s: %d of %d times take the one before.", file.name, lacking, len(times))
     return placed.ffill().bfill()

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -33,27 +33,13 @@ City: TypeAlias = Literal["NYTaxi", "NYBike"]
 _YEARS: Final = (2010, 2011, 2012, 2013, 2014)
 
 
-class _City(NamedTuple):
-    start: str
-    shape: tuple[int, int]
-    units: str
-
-
-_CITIES: Final[dict[str, _City]] = {
-    "NYTaxi": _City("2016-01-01", (16, 12), "taxis per 30 min"),
-    "NYBike": _City("2016-08-01", (14, 8), "bicycles per 30 min"),
+# first day, shape and units
+_CITIES: Final = {
+    "NYTaxi": ("2016-01-01", (16, 12), "taxis per 30 min"),
+    "NYBike": ("2016-08-01", (14, 8), "bicycles per 30 min"),
 }
 _STEP: Final = pd.Timedelta("30min")
 _DAY: Final = pd.Timedelta("1D")
-_WEATHER_COLUMNS: Final = (
-    "maximum temperature",
-    "minimum temperature",
-    "average temperature",
-    "precipitation",
-    "snow fall",
-    "snow depth",
-    "holiday",
-)
 
 
 def load_taxinyc(
@@ -210,35 +196,27 @@ def load_nyc_flow(
     >>> test = test.with_values(values)  # doctest: +SKIP
     """
     chosen("city", city, list(_CITIES))
-    within, known = Path(root, city), _CITIES[city]
-    folder = within if within.is_dir() else Path(root)
-    start: Any = pd.Timestamp(known.start)
-    parts = []
-    for name in ("flow_train.npz", "flow_test.npz"):
-        file = find_file(folder / name, "get it from https://github.com/haoxingl/STSAN (data.zip)")
-        parts += read_stretches(
-            [file],
-            known.shape,
-            known.units,
-            key="flow",
-            layout="THWC",
-            start=start,
-            freq="30min",
-        )
-        last: Any = parts[-1].end_time()
-        start = last + _STEP
+    folder = Path(root, city) if Path(root, city).is_dir() else Path(root)
+    first, shape, units = _CITIES[city]
+    files = [
+        find_file(folder / name, "get it from https://github.com/haoxingl/STSAN (data.zip)")
+        for name in ("flow_train.npz", "flow_test.npz")
+    ]
+    options: Any = {"key": "flow", "layout": "THWC", "start": first, "freq": _STEP}
+    series = read_stretches(files, shape, units, **options)
     columns = None
     if covariates:
-        columns = _read_days(folder / "external_knowledge.csv", known.start, start - _STEP)
-    return FlowData(parts[:1], parts[1:], to_covariates(columns))
+        columns = _read_days(folder / "external_knowledge.csv", first, series[0].end_time())
+    return FlowData(*split_last_days(series, 27, min_length=1), to_covariates(columns))
 
 
-def _read_days(file: Path, first: str, last: pd.Timestamp) -> pd.DataFrame:
+def _read_days(file: Path, first: str, last: Any) -> pd.DataFrame:
     """Read a table of days, and give each half hour the values of its day."""
     find_file(file, "put it there, or pass covariates=False")
     table = pd.read_csv(file, dtype=str)
     days = pd.DatetimeIndex(pd.to_datetime(table["date"], format="%d-%m-%Y"))
-    named = table[list(_WEATHER_COLUMNS)].rename(columns=lambda name: name.replace(" ", "_"))
+    # "day" is that of the week; holidays and the weather remain
+    named = table.drop(columns=["date", "day"]).rename(columns=lambda name: name.replace(" ", "_"))
     # T is a trace, less than can be measured
     values = named.mask(named == "T", "0").astype(np.float32).set_index(days)
     # no more half hours than the table has days for, whatever its dates are

@@ -87,7 +87,12 @@ class SeriesWindows(IndexedClips):
             raise ValueError("`series` must not be stochastic; pass `series.mean(axis=2)`")
         self._frames = [series_to_frames(one) for one in self.series]
         if windows is None:
-            windows = _all_windows([len(one) for one in self._frames], length, stride)
+            strides = stride if isinstance(stride, Sequence) else [stride] * len(self.series)
+            windows = [
+                (k, start)
+                for k, (frames, step) in enumerate(zip(self._frames, strides, strict=True))
+                for start in window_starts(len(frames), length, step)
+            ]
         self.windows = [Window(*each) for each in windows]
         for k, start in self.windows:
             if not (0 <= k < len(self.series) and 0 <= start <= len(self.series[k]) - self.length):
@@ -138,7 +143,7 @@ class SeriesWindows(IndexedClips):
             If an index is out of range.
         """
         chosen = range(len(self)) if indices is None else indices
-        windows = [self.windows[self._position(i)] for i in chosen]
+        windows = [self.windows[i] for i in chosen]
         slices = [self.series[k][start : start + self.length] for k, start in windows]
         return [one if one.dtype == np.float32 else one.astype("float32") for one in slices]
 
@@ -155,15 +160,4 @@ def window_starts(frames: int, length: int, stride: int) -> range:
     >>> list(window_starts(frames=10, length=4, stride=3)), list(window_starts(3, 4, 1))
     ([0, 3, 6], [])
     """
-    return range(0, frames - length + 1, stride)
-
-
-def _all_windows(
-    lengths: Sequence[int], length: int, stride: int | Sequence[int]
-) -> list[tuple[int, int]]:
-    strides = stride if isinstance(stride, Sequence) else [stride] * len(lengths)
-    return [
-        (k, start)
-        for k, (frames, step) in enumerate(zip(lengths, strides, strict=True))
-        for start in window_starts(frames, length, checked_integer("stride", step))
-    ]
+    return range(0, frames - length + 1, checked_integer("stride", stride))

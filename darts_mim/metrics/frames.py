@@ -17,11 +17,51 @@ All of them share these rules:
 
 The arguments are the choices that a published number depends on: sum or mean over pixels, the range
 of the data, clipping, bytes or floats. `darts_mim.metrics.protocols` names the usual combinations.
+All metrics share the following arguments, results and errors; `help` shows them for each metric.
+
+Other Parameters
+----------------
+actual_series : TimeSeries or sequence of TimeSeries
+    Observations: C*H*W components, one sample.
+pred_series : TimeSeries or sequence of TimeSeries
+    Forecasts on the same grid. Several samples are reduced to their median.
+intersect : bool
+    Compare the frames at the times that both series have. With False the series are compared
+    position by position and must be equally long.
+clip : (low, high), optional
+    Bounds, in the units of the data, that predictions are clipped to first. The actual frames must
+    lie within them.
+time_reduction : callable, optional
+    For example `np.nanmean`: one number a series instead of one a frame. Takes an array (T, 1) and
+    `axis`.
+component_reduction : callable, optional
+    Without effect, as a frame has one value: it is here because Darts' `residuals` passes it.
+series_reduction : callable, optional
+    Over the series of a sequence; takes the list of their results and `axis`.
+n_jobs : int
+    Series computed in parallel; -1 uses every processor.
+verbose : bool
+    Show a progress bar over the series.
+name : str, optional
+    The name shown by the progress bar.
+
+Returns
+-------
+numpy.ndarray or float or list
+    (T,) for a pair of series; a float where T is 1 or `time_reduction` is given; a list of these
+    for sequences, unless `series_reduction` is given.
+
+Raises
+------
+ValueError
+    If the grids, the lengths or the times of the series do not match, if the actual series has
+    several samples, or if an argument is out of its range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import cleandoc
 from typing import Any, Literal, ParamSpec, TypeAlias, cast
 
 import numpy as np
@@ -30,11 +70,14 @@ from darts.typing import TimeSeriesLike
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from darts_mim.metrics.pairs import PairedFrames, checked_data_range, fit_range, pair_frames
-from darts_mim.metrics.ssim_windows import (
+from darts_mim.metrics.pairs import (
+    PairedFrames,
     check_window_fits,
+    checked_data_range,
     checked_window_size,
     complete_windows,
+    fit_range,
+    pair_frames,
 )
 
 __all__ = ["frame_mae", "frame_mse", "frame_psnr", "frame_rmse", "frame_ssim"]
@@ -45,9 +88,16 @@ PixelReduction: TypeAlias = Literal["mean", "sum"]
 Window: TypeAlias = Literal["uniform", "gaussian"]
 _P = ParamSpec("_P")
 
+_SHARED = (__doc__ or "").partition("Other Parameters\n")[1:]
+
 
 def _frame_metric(score: Callable[_P, NDArray[np.float64]]) -> Callable[_P, Scores]:
-    """Let the metric of a pair of series take sequences too, as Darts does, and stay typed."""
+    """Let the metric of a pair of series take sequences too, as Darts does, and stay typed.
+
+    The shared arguments, which this module documents, join those of its docstring.
+    """
+    own, *examples = cleandoc(score.__doc__ or "").partition("Examples\n")
+    score.__doc__ = "".join([own, *_SHARED, "\n", *examples])
     return cast(Callable[_P, Scores], multi_ts_support(score))
 
 
@@ -71,46 +121,11 @@ def frame_mse(
 
     Parameters
     ----------
-    actual_series : TimeSeries or sequence of TimeSeries
-        Observations: C*H*W components, one sample.
-    pred_series : TimeSeries or sequence of TimeSeries
-        Forecasts on the same grid. Several samples are reduced to their median.
-    intersect : bool
-        Compare the frames at the times that both series have. With False the series are compared
-        position by position and must be equally long.
     data_range : float, optional
         None leaves the error in the (squared) units of the data. A number r gives the error of data
         divided by r: 255 for bytes turns the result into that of frames in [0, 1].
     pixel_reduction : {"mean", "sum"}
         Over the observed values of a frame. Video papers print sums, traffic papers means.
-    clip : (low, high), optional
-        Bounds, in the units of the data, that predictions are clipped to first. The actual frames
-        must lie within them.
-    time_reduction : callable, optional
-        For example `np.nanmean`: one number a series instead of one a frame. Takes an array (T, 1)
-        and `axis`.
-    component_reduction : callable, optional
-        Without effect, as a frame has one value: it is here because Darts' `residuals` passes it.
-    series_reduction : callable, optional
-        Over the series of a sequence; takes the list of their results and `axis`.
-    n_jobs : int
-        Series computed in parallel; -1 uses every processor.
-    verbose : bool
-        Show a progress bar over the series.
-    name : str, optional
-        The name shown by the progress bar.
-
-    Returns
-    -------
-    numpy.ndarray or float or list
-        (T,) for a pair of series; a float where T is 1 or `time_reduction` is given; a list of
-        these for sequences, unless `series_reduction` is given.
-
-    Raises
-    ------
-    ValueError
-        If the grids, the lengths or the times of the series do not match, if the actual series has
-        several samples, or if an argument is out of its range.
 
     Notes
     -----
@@ -153,8 +168,13 @@ def frame_mae(
 ) -> NDArray[np.float64]:
     """Compute the absolute error of each frame, averaged or summed over its C*H*W values.
 
-    Parameters, result and errors are those of `frame_mse`; the unit is that of the data, or of the
-    data divided by `data_range`.
+    Parameters
+    ----------
+    data_range : float, optional
+        None leaves the error in the units of the data. A number r gives the error of data divided
+        by r.
+    pixel_reduction : {"mean", "sum"}
+        Over the observed values of a frame.
 
     Examples
     --------
@@ -189,9 +209,11 @@ def frame_rmse(
 ) -> NDArray[np.float64]:
     """Compute the root of each frame's mean squared error, over its C*H*W values.
 
-    Parameters, result and errors are those of `frame_mse`, without a choice of sum or mean: the
-    root of a sum is no root *mean* square. The unit is that of the data, or of the data divided by
-    `data_range`.
+    Parameters
+    ----------
+    data_range : float, optional
+        None leaves the error in the units of the data. A number r gives the error of data divided
+        by r.
 
     Notes
     -----
@@ -233,30 +255,23 @@ def frame_psnr(
     """Compute the peak signal-to-noise ratio of each frame, in decibels.
 
     With m the mean squared error of a frame over its C*H*W values it is 10 log10(data_range^2 / m):
-    the ratio of each frame, and not the ratio of an error averaged over frames first. Parameters
-    that are not listed here are those of `frame_mse`.
+    the ratio of each frame, and not the ratio of an error averaged over frames first.
 
     Parameters
     ----------
     data_range : float
         The distance between the smallest and the largest value that a frame can have: 1 for frames
-        in [0, 1], 255 for bytes, and so on.
+        in [0, 1], 255 for bytes, and so on. Actual frames that span more are refused: their ratio
+        would look right and be wrong.
     quantize : bool
         Compute from bytes, as several published evaluations do: frames in [0, `data_range`] are
         scaled to 0..255 and cut down to whole numbers, in the series' own floating type;
         predictions are clipped first.
 
-    Returns
-    -------
-    numpy.ndarray or float or list
-        As in `frame_mse`. The ratio of identical frames is infinite, and so is then their mean; a
-        `reduction=np.nanmedian` of `backtest` is one that infinities do not swamp.
-
-    Raises
-    ------
-    ValueError
-        As in `frame_mse`; and if the actual frames span more than `data_range`, which would give a
-        number that looks right and is not.
+    Notes
+    -----
+    The ratio of identical frames is infinite, and so is then their mean; a `reduction=np.nanmedian`
+    of `backtest` is one that infinities do not swamp.
 
     Examples
     --------
@@ -299,15 +314,15 @@ def frame_ssim(
 
     The similarity of a window around every cell is computed for each channel by itself, by
     scikit-image, and averaged over the windows that lie inside the frame and over the channels.
-    Parameters not listed here are those of `frame_mse`.
 
     Parameters
     ----------
     data_range : float
-        As in `frame_psnr`. It sets the two constants that keep the ratio stable, (0.01 r)^2 and
-        (0.03 r)^2: the larger it is, the closer to 1 every result. scikit-image took 2 for floats
-        when it was not told (until version 0.20 refused to guess), and figures computed so cannot
-        be compared with r = 1.
+        The distance r between the smallest and the largest value that a frame can have; actual
+        frames that span more are refused. It sets the two constants that keep the ratio stable,
+        (0.01 r)^2 and (0.03 r)^2: the larger it is, the closer to 1 every result. scikit-image took
+        2 for floats when it was not told (until version 0.20 refused to guess), and figures
+        computed so cannot be compared with r = 1.
     window : {"uniform", "gaussian"}
         "uniform" is scikit-image's default: a square of equal weights and sample covariances.
         "gaussian" is that of Wang et al.: weights of standard deviation 1.5 over 11x11 cells,
@@ -315,18 +330,14 @@ def frame_ssim(
     window_size : int, optional
         Side of the uniform window in cells, odd, 7 if not given. The Gaussian's cannot be chosen.
     quantize : bool
-        As in `frame_psnr`.
+        Compute from bytes: frames in [0, `data_range`] are scaled to 0..255 and cut down to whole
+        numbers; predictions are clipped first.
 
-    Returns
-    -------
-    numpy.ndarray or float or list
-        As in `frame_mse`. With a mask or NaN in the actual frames, the mean over those windows
-        alone in which every cell was observed, so that no made-up value touches the result.
-
-    Raises
-    ------
-    ValueError
-        As in `frame_psnr`; and if no window fits into the frames or between the cells of the mask.
+    Notes
+    -----
+    With a mask or NaN in the actual frames, the mean is over those windows alone in which every
+    cell was observed, so that no made-up value touches the result. At least one window must fit
+    into the frames and between the cells of the mask.
 
     References
     ----------
@@ -397,11 +408,7 @@ def _errors(pair: PairedFrames) -> NDArray[np.floating[Any]]:
     return pair.predicted[pair.observed] - pair.actual[pair.observed]
 
 
-def _pixel_reduction(name: str) -> Callable[[NDArray[np.float64]], Any]:
-    reductions: dict[str, Callable[..., Any]] = {"mean": np.mean, "sum": np.sum}
-    if name not in reductions:
-        raise ValueError(
-            f"`pixel_reduction` must be 'mean' or 'sum', got {name!r}; for other statistics over "
-            "cells use Darts' `se` or `ae` with `component_reduction`"
-        )
-    return reductions[name]
+def _pixel_reduction(name: str) -> Callable[..., Any]:
+    if name not in ("mean", "sum"):
+        raise ValueError(f"`pixel_reduction` must be 'mean' or 'sum', got {name!r}")
+    return np.mean if name == "mean" else np.sum

@@ -1,4 +1,4 @@
-"""The frames that a metric compares: two series brought to the same times, grid and range.
+"""What of two series a metric compares: frames of the same times, grid and range, and windows.
 
 Legend: T time, C channels, H height, W width, N = C*H*W components.
 """
@@ -13,12 +13,14 @@ from darts import TimeSeries
 from darts.metrics.utils import _get_values_or_raise
 from numpy.typing import NDArray
 
-from darts_mim.checks import checked_number
+from darts_mim.checks import checked_integer, checked_number
 from darts_mim.grid import Grid, check_same_cells, grid_of
 from darts_mim.times import time_span
 
 _BYTE_RANGE = 255.0
 _TOLERANCE = 1e-6  # of a range: rounding in float32 may add that much
+# Sides in cells. scikit-image cuts its Gaussian of standard deviation 1.5 off at 3.5 deviations.
+_WINDOW_SIZES = {"uniform": 7, "gaussian": 11}
 
 
 class PairedFrames(NamedTuple):
@@ -46,16 +48,11 @@ def pair_frames(
     # (T, N, samples) -> (T, N, 1), the median
     values = _get_values_or_raise(actual_series, pred_series, intersect, q=([0.5], None))
     actual, predicted = (grid.to_frames(value[..., 0]) for value in values)
-    if len(actual) != len(predicted):
-        raise ValueError(
-            f"`actual_series` has {len(actual)} frames and `pred_series` {len(predicted)}, "
-            "expected equally many; pass `intersect=True` to compare the times that both have"
-        )
-    if not len(actual):
+    if len(actual) != len(predicted) or not len(actual):
         raise ValueError(
             f"`actual_series` ({time_span(actual_series)}) and `pred_series` "
-            f"({time_span(pred_series)}) have no time in common; pass the series that was "
-            "forecast, or `intersect=False` to compare position by position"
+            f"({time_span(pred_series)}) must have times in common, or with `intersect=False` be "
+            "equally long; pass the series that was forecast"
         )
     observed = ~np.isnan(actual)
     if grid.mask is not None:
@@ -88,26 +85,51 @@ def fit_range(
 
 def checked_data_range(data_range: Any) -> float:
     """Return the range of a frame's values as a float, or raise if it is not positive."""
-    value = checked_number("data_range", data_range)
-    if value <= 0:
-        raise ValueError(
-            f"`data_range` must be positive, got {value}; pass the distance from the smallest to "
-            "the largest value that a frame can have, such as 1.0 or 255"
-        )
+    if (value := checked_number("data_range", data_range)) <= 0.0:
+        raise ValueError(f"`data_range` must be positive, got {value}; pass for example 1.0 or 255")
     return value
 
 
-def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
-    if actual_series.n_components != pred_series.n_components:
+def checked_window_size(window: str, window_size: int | None) -> int:
+    """Return the side of a window in cells, or raise if the choice makes no sense."""
+    if window not in _WINDOW_SIZES:
+        raise ValueError(f"`window` must be 'uniform' or 'gaussian', got {window!r}")
+    if window_size is None:
+        return _WINDOW_SIZES[window]
+    if window == "gaussian" or checked_integer("window_size", window_size, 3) % 2 == 0:
         raise ValueError(
-            f"`pred_series` has {pred_series.n_components} components and `actual_series` "
-            f"{actual_series.n_components}, expected equally many; forecast all components of the "
-            "grid, and samples rather than likelihood parameters"
+            f"`window_size` must be odd, and of a uniform window, got {window_size} with "
+            f"`window={window!r}`; pass 3, 5, 7, ..., or leave it out"
         )
+    return window_size
+
+
+def check_window_fits(observed: NDArray[np.bool_], size: int) -> None:
+    """Raise if no window of the grid can ever be complete; `observed` is (T, C, H, W)."""
+    height, width = observed.shape[-2:]
+    ever = np.any(observed, axis=0)
+    fits = size <= min(height, width)
+    if not fits or (ever.any() and not complete_windows(ever, size).any()):
+        raise ValueError(
+            f"no window of {size}x{size} cells fits between the unobserved cells of the "
+            f"{height}x{width} frames; pass window='uniform' with a smaller odd `window_size` of "
+            "at least 3, or, for a smaller grid or a series without one, use `frame_mse`"
+        )
+
+
+def complete_windows(observed: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Find the windows without an unknown cell: (C, H, W) -> (C, H - size + 1, W - size + 1)."""
+    for axis in (-2, -1):
+        windows = np.lib.stride_tricks.sliding_window_view(observed, size, axis=axis)
+        observed = np.all(windows, axis=-1)
+    return observed
+
+
+def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
     actual, predicted = Grid.from_series(actual_series), Grid.from_series(pred_series)
     if actual is None or predicted is None:
         return actual or predicted or grid_of(actual_series)
-    if (actual.shape, actual.channel_names) != (predicted.shape, predicted.channel_names):
+    if actual.shape != predicted.shape:
         raise ValueError(
             f"`pred_series` lies on another grid than `actual_series`: expected {actual}, got "
             f"{predicted}; bring both to the same channels, rows and columns"
@@ -119,8 +141,6 @@ def _shared_grid(actual_series: TimeSeries, pred_series: TimeSeries) -> Grid:
 
 def _clip(frames: PairedFrames, low: float, high: float) -> PairedFrames:
     """Clip the predictions to bounds that the actual frames keep to."""
-    if not low < high:
-        raise ValueError(f"`clip` must be (low, high) with low < high, got {(low, high)}")
     smallest, largest = _extremes(frames)
     slack = _TOLERANCE * (high - low)
     if smallest < low - slack or largest > high + slack:

@@ -66,11 +66,9 @@ class Protocol(Mapping[str, list[Any]]):
     pooled_root: bool = False
 
     def __getitem__(self, key: str) -> list[Any]:
-        if key == "metric":
-            return list(self.metrics)
-        if key == "metric_kwargs":
-            return [dict(options) for options in self.options]
-        raise KeyError(key)
+        lists: dict[str, list[Any]] = {"metric": [*self.metrics]}
+        lists["metric_kwargs"] = [dict(options) for options in self.options]
+        return lists[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(("metric", "metric_kwargs"))
@@ -120,9 +118,8 @@ class Protocol(Mapping[str, list[Any]]):
         frames = values.mean(axis=0) if is_by_series else values
         if frames.ndim > (2 if size > 1 else 1) or (size > 1 and frames.shape[-1:] != (size,)):
             raise ValueError(
-                f"`errors` must be (T, {size}), a column for each of {', '.join(self.labels)}, or "
-                f"a list of such arrays, got shape {values.shape}; pass what `backtest` returns "
-                "with this protocol, a `reduction`, and `last_points_only=False`"
+                f"`errors` must be (T, {size}), a column for each of {', '.join(self.labels)}, got "
+                f"shape {values.shape}; pass what `backtest` returns with this protocol"
             )
         frames = frames.reshape(-1, size)
         table = pd.DataFrame(
@@ -299,7 +296,7 @@ def protocol(name: str, *, data_range: float | None = None) -> Protocol:
     if not any("data_range" in options for options in rules.options):
         raise ValueError(
             f"`data_range={data_range!r}` does not fit the protocol {name!r}, whose figures are in "
-            "the units of the data; leave it out, and bring series and forecasts to those units"
+            "the units of the data; leave it out"
         )
     scale = checked_data_range(data_range)
     return replace(rules, options=tuple(_scaled(each, scale) for each in rules.options))

@@ -163,7 +163,7 @@ class GridForecastingModel(CheckedGridModel, ABC):
         Parameters
         ----------
         **options
-            Arguments of the network, checked.
+            Arguments of the network. The caller has checked their values.
         """
         self.network_options.update(options)
         self._complete_params(options)

@@ -24,8 +24,8 @@ from darts_mim.checks import checked_number
 from darts_mim.files import whole_file
 from darts_mim.plotting.board import Board, Panel
 from darts_mim.plotting.cells import cells_of
-from darts_mim.plotting.colours import CONTEXT_COLOUR, DEFAULT_CMAP, FORECAST_COLOUR, Floats
-from darts_mim.plotting.scene import Scene, Strip, make_scene, step_name
+from darts_mim.plotting.colours import CONTEXT_COLOUR, DEFAULT_CMAP, FORECAST_COLOUR
+from darts_mim.plotting.scene import Scene, Strip, difference_of, make_scene, step_name
 
 _SIZE, _TALLEST = 2.4, 4.0  # inches of a panel
 _DPI = 100
@@ -113,7 +113,10 @@ def animate(
 def _pictures(scene: Scene, title: str | None) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield a picture (height, width, 3) for each time."""
     context, *others = scene.strips
-    frames = [np.concatenate([_before(strip, context), strip.frames]) for strip in others]
+    before = dict.fromkeys(("truth", "forecast"), context.frames)
+    # while the context is shown, it differs nowhere from itself
+    before["difference"] = difference_of(context.frames, context.frames, signed=True)
+    frames = [np.concatenate([before[strip.kind], strip.frames]) for strip in others]
     headings = _headings(scene, title)
     panels = [
         Panel(*place, each[0], strip.scale, strip.name.replace("\n", " "))
@@ -137,14 +140,6 @@ def _pictures(scene: Scene, title: str | None) -> Iterator[npt.NDArray[np.uint8]
                 mesh.axes.spines[:].set(color=colour, linewidth=2.0)
         canvas.draw()
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _before(strip: Strip, context: Strip) -> Floats:
-    """Return the frames of a panel while the context is shown; it differs nowhere from itself."""
-    if strip.kind != "difference":
-        return context.frames
-    equal = context.frames - context.frames  # NaN where there is no value
-    return equal if equal.ndim == 3 else equal.mean(axis=-1)
 
 
 def _places(strips: Sequence[Strip]) -> list[tuple[int, int]]:

@@ -76,7 +76,7 @@ class Board:
         title: str | None = None,
         ax: Axes | None = None,
     ) -> None:
-        self._host, self._map = ax, GridMap.of(grid)
+        self._host, self._map = ax, GridMap(grid)
         self._n_columns = 1 + max(panel.column for panel in panels)
         n_rows = 1 + max(panel.row for panel in panels)
         ratio = self._map.ratio
@@ -260,10 +260,9 @@ class Board:
         return Bbox.from_extents(x0 + inset, y1 - _BAR_HEIGHT / height, x1 - inset, y1)
 
     def _add_axes(self, locator: Any) -> Axes:
-        place = locator(None, None).bounds
-        axes: Axes = (self._host.inset_axes if self._host else self.figure.add_axes)(place)
-        axes.set_axes_locator(locator)
-        axes.set_in_layout(self._host is None)
+        add = self.figure.add_axes if self._host is None else self._host.inset_axes
+        axes: Axes = add(locator(None, None).bounds)
+        axes.set(axes_locator=locator, in_layout=self._host is None)
         return axes
 
 
@@ -278,6 +277,5 @@ def _overhang(axes: Axes) -> tuple[float, float, float, float]:
 def _wrapped(label: str, inches: float, letter: float = _LETTER) -> str:
     """Break a label into lines of a length, but not within its unit."""
     kept = re.sub(r"\[.*?\]", lambda unit: unit[0].replace(" ", "\N{NO-BREAK SPACE}"), label)
-    width = max(int(inches / letter), 8)
-    lines = (textwrap.fill(line, width, break_long_words=False) for line in kept.splitlines())
-    return "\n".join(lines)
+    wrap = partial(textwrap.fill, width=max(int(inches / letter), 8), break_long_words=False)
+    return "\n".join(map(wrap, kept.splitlines()))

@@ -119,7 +119,6 @@ def _side(grid: Grid, number: int) -> _Side:
     )
 
 
-@dataclass(frozen=True, eq=False)
 class GridMap:
     """The rows and columns of a grid on the axes of a picture.
 
@@ -128,13 +127,8 @@ class GridMap:
     coordinates, the first row is at the top.
     """
 
-    rows: _Side
-    columns: _Side
-
-    @classmethod
-    def of(cls, grid: Grid) -> GridMap:
-        """Lay out a grid."""
-        return cls(_side(grid, 0), _side(grid, 1))
+    def __init__(self, grid: Grid) -> None:
+        self.rows, self.columns = _side(grid, 0), _side(grid, 1)
 
     @property
     def ratio(self) -> float:

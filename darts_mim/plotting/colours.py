@@ -53,11 +53,23 @@ def value_scale(
     cmap: str | Colormap,
     label: str,
 ) -> ColourScale:
-    """Scale by the known values, so that a wild forecast does not flatten them."""
+    """Scale by the known values, so that a wild forecast does not flatten them.
+
+    The ends of the colour bar that shown values exceed get an arrow.
+    """
     lowest, highest = range_of(known)
     low = lowest if limits[0] is None else limits[0]
-    high = highest + (lowest == highest) if limits[1] is None else limits[1]
-    return _scale(cmap, low, high, shown, "`vmin` must be below `vmax`", label)
+    high = highest + (low == highest) if limits[1] is None else limits[1]
+    if not low < high:
+        raise ValueError(
+            f"the range of colours is empty, {low:g} to {high:g}: `vmin` must be below `vmax`, and "
+            "`difference_vmax` positive"
+        )
+    lowest, highest = range_of(shown)
+    colours = colormaps.get_cmap(cmap)  # a copy; unknown names are refused
+    ends: Any = ("neither", "min", "max", "both")[(lowest < low) + 2 * (highest > high)]
+    colours.colorbar_extend = ends
+    return ColourScale(colours, Normalize(low, high), label)
 
 
 def difference_scale(
@@ -70,13 +82,7 @@ def difference_scale(
     lowest, highest = range_of(differences)
     high = (max(-lowest, highest) or 1.0) if vmax is None else vmax
     cmap, low = ("RdBu_r", -high) if signed else ("magma", 0.0)
-    return _scale(cmap, low, high, differences, "`difference_vmax` must be positive", label)
-
-
-def width_scale(widths: Floats, label: str) -> ColourScale:
-    """Scale the widths of intervals from 0 to the largest one."""
-    widest = range_of([widths])[1] or 1.0
-    return ColourScale(colormaps["cividis"], Normalize(0.0, widest), label)
+    return value_scale(differences, differences, (low, high), cmap, label)
 
 
 def share_scale(expected: float, label: str) -> ColourScale:
@@ -95,25 +101,3 @@ def range_of(frames: Sequence[Floats]) -> tuple[float, float]:
             "that they share; choose other frames or another channel"
         )
     return float(finite.min()), float(finite.max())
-
-
-def _scale(
-    name: str | Colormap,
-    low: float,
-    high: float,
-    shown: Sequence[Floats],
-    rule: str,
-    label: str,
-) -> ColourScale:
-    if not low < high:
-        raise ValueError(
-            f"{rule}, got {low:g} to {high:g} as the range of colours; leave them out for the "
-            "range of the values"
-        )
-    lowest, highest = range_of(shown)
-    cmap = colormaps.get_cmap(name)  # a copy; unknown names are refused
-    extend: Any = "both"  # the ends of the colour bar with an arrow
-    if not (lowest < low and highest > high):
-        extend = "min" if lowest < low else "max" if highest > high else False
-    cmap.colorbar_extend = extend
-    return ColourScale(cmap, Normalize(low, high), label)

@@ -195,37 +195,24 @@ def _checked_table(
     """Return the errors of a model, (F, T), masked where they are not finite."""
     parts: Any = given if isinstance(given, list | tuple) else [given]
     if len(parts) and isinstance(parts[0], TimeSeries):
-        parts = _errors_of(name, parts, actual, metric)
+        if actual is None or metric is None:
+            raise TypeError(
+                f"`errors[{name!r}]` holds forecasts, which need `actual` and `metric`, such as "
+                "metric=darts_mim.frame_mse; or pass the errors that `backtest` returns"
+            )
+        truths = [actual] * len(parts) if isinstance(actual, TimeSeries) else list(actual)
+        parts = [np.atleast_1d(each) for each in metric(truths, [_median(each) for each in parts])]
     rows = [np.asarray(part, dtype=np.float64) for part in parts]
     if any(row.ndim == 0 for row in rows):
         rows = [np.array(rows)]  # a list of numbers, an error per frame
     lengths = {row.shape[-1] for row in rows}
-    if len(lengths) > 1:
-        raise ValueError(
-            f"`errors[{name!r}]` must have equally many frames in all forecasts, got "
-            f"{' and '.join(map(str, sorted(lengths)))}; give each horizon a name of its own"
-        )
-    if not rows or not all(row.ndim in (1, 2) and row.size for row in rows):
+    if len(lengths) != 1 or not all(row.ndim in (1, 2) and row.size for row in rows):
         raise ValueError(
             f"`errors[{name!r}]` must be an error per frame, (T,), or a row of them for each "
-            f"forecast, (F, T), got shapes {[row.shape for row in rows]}; take one metric of them"
+            f"forecast, (F, T), with one T, got shapes {[row.shape for row in rows]}; take one "
+            "metric of them, and give each horizon a name of its own"
         )
     return np.ma.masked_invalid(np.concatenate([np.atleast_2d(row) for row in rows]))
-
-
-def _errors_of(
-    name: str,
-    forecasts: Sequence[TimeSeries],
-    actual: Forecasts | None,
-    metric: Callable[..., Any] | None,
-) -> Any:
-    if actual is None or metric is None:
-        raise TypeError(
-            f"`errors[{name!r}]` holds forecasts, which need `actual` and `metric`, for instance "
-            "metric=darts_mim.frame_mse; or pass the errors that `backtest` returns"
-        )
-    truths = [actual] * len(forecasts) if isinstance(actual, TimeSeries) else list(actual)
-    return [np.atleast_1d(each) for each in metric(truths, [_median(each) for each in forecasts])]
 
 
 def _median(forecast: TimeSeries) -> TimeSeries:

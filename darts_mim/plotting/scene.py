@@ -6,6 +6,7 @@ Legend: T time, C channels, H height, W width, N components of the grid.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -92,7 +93,7 @@ def make_scene(
         median = "\n(median)" if is_distribution(forecasts[name]) else ""
         strips.append(Strip("forecast", (name or "Forecast") + median, frames, scale, steps))
     if truth is not None:
-        differences = {name: _difference(each, truth, signed) for name, each in predicted.items()}
+        differences = {name: difference_of(each, truth, signed) for name, each in predicted.items()}
         minus = "forecast \N{MINUS SIGN} truth"
         label = with_unit(minus if signed else f"|{minus}|", label)
         scale = difference_scale(list(differences.values()), limits[2], label, signed=signed)
@@ -157,27 +158,20 @@ def shared_grid(named: Mapping[str, TimeSeries]) -> Grid:
 
 def channel_number(grid: Grid, channel: int | str) -> int:
     """Return the number of a channel given by number or name."""
-    if channel in grid.channel_names:
-        return grid.channel_names.index(str(channel))
-    if isinstance(channel, int | np.integer) and channel in range(grid.channels):
-        return int(channel)
-    raise ValueError(
-        f"`channel` must be a number in 0..{grid.channels - 1} or a name of {grid}, got {channel!r}"
-    )
+    names: list[Any] = list(grid.channel_names)
+    number = names.index(channel) if channel in names else channel
+    if number not in range(grid.channels):
+        raise ValueError(f"`channel` must be one of {names} or its number, got {channel!r}")
+    return int(number)
 
 
 def shared_times(named: Mapping[str, TimeSeries]) -> pd.Index[Any]:
     """Return the times that all series have; refuse series that share none."""
-    indexes: list[pd.Index[Any]] = [series.time_index for series in named.values()]
-    shared = indexes[0]
-    for times in indexes[1:]:
-        shared = shared.intersection(times)
+    shared: pd.Index[Any] = reduce(pd.Index.intersection, (s.time_index for s in named.values()))
     if len(shared) == 0:
-        spans = " and ".join(f"{time_span(series)}" for series in named.values())
-        names = " and ".join(f"`{name}`" for name in named)
+        spans = " and ".join(f"`{name}` ({time_span(series)})" for name, series in named.items())
         raise ValueError(
-            f"{names} must share time steps, got {spans}; pass the series that the forecast was "
-            "made for"
+            f"{spans} must share time steps; pass the series that the forecast was made for"
         )
     return shared
 
@@ -226,7 +220,7 @@ def values_of(series: TimeSeries, level: float | None) -> Floats:
     return values[:, held.index(wanted) :: len(held), 0]
 
 
-def _difference(predicted: Floats, truth: Floats, signed: bool) -> Floats:
+def difference_of(predicted: Floats, truth: Floats, signed: bool) -> Floats:
     """Return the difference (T, H, W); of colours it is the mean over the three."""
     difference = predicted - truth if signed else np.abs(predicted - truth)
     return difference if difference.ndim == 3 else difference.mean(axis=-1)
@@ -236,6 +230,6 @@ def _check_colours(grid: Grid, known: list[Floats]) -> None:
     low, high = range_of(known)
     if grid.channels != 3 or low < 0.0 or high > 1.0:
         raise ValueError(
-            f'`channel="rgb"` needs three channels with values in [0, 1], got {grid} and {low:g} '
-            f"to {high:g}; scale the series, as in `series / 255`, or draw a single channel"
+            f'`channel="rgb"` needs three channels with values in [0, 1], got {grid.channels} and '
+            f"{low:g} to {high:g}; scale the series, as in `series / 255`"
         )

@@ -15,13 +15,7 @@ from matplotlib.figure import Figure
 
 from darts_mim.checks import checked_integer, checked_number
 from darts_mim.plotting.board import Board, Panel
-from darts_mim.plotting.colours import (
-    DEFAULT_CMAP,
-    Floats,
-    share_scale,
-    value_scale,
-    width_scale,
-)
+from darts_mim.plotting.colours import DEFAULT_CMAP, Floats, share_scale, value_scale
 from darts_mim.plotting.scene import (
     channel_label,
     channel_number,
@@ -118,12 +112,11 @@ def plot_uncertainty(
         raise ValueError(f"`centre` must be 'median' or 'mean', got {centre!r}")
     interval = checked_number("interval", interval, 0.001, 0.999)
     forecasts = [forecast] if isinstance(forecast, TimeSeries) else list(forecast)
-    truths = list(actual) if isinstance(actual, Sequence) else [actual]
+    truths = list(actual) if isinstance(actual, Sequence) else [actual] * len(forecasts)
     named = {f"forecast[{i}]": each for i, each in enumerate(forecasts)}
     named |= {f"actual[{i}]": each for i, each in enumerate(truths) if each is not None}
     grid = shared_grid(named)
     number = channel_number(grid, channel)
-    truths *= 1 if isinstance(actual, Sequence) else len(forecasts)
     if len(truths) != len(forecasts):
         raise ValueError(
             f"`actual` must be one series or one for each forecast, got {len(truths)} for "
@@ -149,7 +142,8 @@ def plot_uncertainty(
     truth_map, width = _mean(observed), _mean(high - low)
     shown = [truth_map, centres]
     values = value_scale(shown, shown, (vmin, vmax), cmap, label + of_frames)
-    widths = width_scale(width, with_unit("width", label) + of_frames)
+    width_label = with_unit("width", label) + of_frames
+    widths = value_scale([width], [width], (0.0, None), "cividis", width_label)
     name = f"Width of the {100.0 * interval:.4g} % interval"
     maps = [(centres, values, centre.capitalize()), (width, widths, name)]
     if actual is not None:

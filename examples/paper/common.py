@@ -180,7 +180,7 @@ def start(
 
 def option_name(model: str) -> str:
     """Return how the command line, and folders, name a model."""
-    return model.lower().replace(" ", "-")
+    return model.lower().replace(",", "").replace(" ", "-")
 
 
 def _default_output(

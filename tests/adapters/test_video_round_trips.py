@@ -52,25 +52,6 @@ def test_lossless_clips_give_bytes_and_rate_back(drawn: list[np.ndarray], fps: f
 
 
 @PROFILE
-@given(COLOURS, st.data())
-def test_a_clip_of_a_clip_is_the_clip(drawn: np.ndarray, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(drawn) - 1))
-    stop = data.draw(st.integers(start + 1, len(drawn)))
-    with tempfile.TemporaryDirectory() as folder:
-        first = write_video(
-            Path(folder) / "a.mkv", frames_to_series(drawn / np.float32(255), layout="TCHW"), fps=25
-        )
-        series = read_video(first)
-        second = write_video(Path(folder) / "b.mkv", series[start:stop])
-        again = read_video(second)
-        part = read_video(first, start_frame=start, stop_frame=stop)
-        same_rate = read_video(first, fps=25)
-    np.testing.assert_array_equal(again.values(), series[start:stop].values())
-    assert part == series[start:stop]
-    assert same_rate == series
-
-
-@PROFILE
 @given(GREY, st.sampled_from([1, 4, 10, 25, 50]))
 def test_a_grey_gif_gives_bytes_back_at_its_rate(drawn: np.ndarray, fps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from darts import TimeSeries
 from PIL import Image, ImageSequence
 
 from darts_mim import Grid, frames_to_series, series_to_frames
@@ -14,30 +13,14 @@ from darts_mim.adapters import read_video, write_gif, write_video
 from darts_mim.adapters.video.gif import save_gif
 from tests.adapters.video_clips import encode, levels, moving_frames
 
-
-@pytest.fixture
-def colours() -> TimeSeries:
-    """Eight frames of 32 rows and 48 columns in colours, of bytes."""
-    return frames_to_series(np.stack(moving_frames(8)) / np.float32(255), layout="THWC")
+# eight frames of 32 rows and 48 columns
+COLOURS = frames_to_series(np.stack(moving_frames(8)) / np.float32(255), layout="THWC")
 
 
-def uniform(values, **options) -> TimeSeries:
+def uniform(values, **options):
     """Make frames of 4 rows and 6 columns, each of one value."""
     frames = np.broadcast_to(np.reshape(values, (-1, 1, 1, 1)), (len(values), 1, 4, 6))
     return frames_to_series(frames.astype(np.float32), **options)
-
-
-def stream_of(path: Path) -> dict:
-    with av.open(str(path)) as container:
-        (stream,) = container.streams
-        return {
-            "codec": stream.codec_context.name,
-            "pixels": stream.codec_context.pix_fmt,
-            "size": (stream.codec_context.height, stream.codec_context.width),
-            "frames": sum(1 for _ in container.decode(stream)),
-            "seconds": float(container.duration / 1e6),
-            "colours": (stream.codec_context.colorspace, stream.codec_context.color_range),
-        }
 
 
 def pictures_of(path: Path) -> tuple[list[np.ndarray], list[int]]:
@@ -47,25 +30,16 @@ def pictures_of(path: Path) -> tuple[list[np.ndarray], list[int]]:
 
 
 class TestMP4:
-    def test_it_is_what_players_and_browsers_show(self, colours, tmp_path):
-        path = write_video(tmp_path / "deeper" / "a.mp4", colours, fps=12.5)
-        assert stream_of(path) == {
-            "codec": "h264",
-            "pixels": "yuv420p",
-            "size": (32, 48),
-            "frames": 8,
-            "seconds": 0.64,
-            "colours": (1, 1),  # ITU-R BT.709, in the range of television
-        }
+    def test_it_is_what_players_and_browsers_show(self, tmp_path):
+        path = write_video(tmp_path / "deeper" / "a.mp4", COLOURS, fps=12.5)
+        with av.open(str(path)) as container:
+            assert float(container.duration / 1e6) == 0.64
+            codec = container.streams.video[0].codec_context
+            assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+            # ITU-R BT.709, in the range of television
+            assert (codec.colorspace, codec.color_range) == (1, 1)
         data = path.read_bytes()
         assert data.index(b"moov") < data.index(b"mdat")  # shown before all of it is there
-
-    def test_what_is_seen_is_close(self, tmp_path):
-        y, x = np.mgrid[:32, :48]
-        waves = [0.5 + 0.4 * np.sin(0.1 * x + 0.05 * y + 0.2 * t) for t in range(8)]
-        smooth = frames_to_series(np.stack(waves)[:, None].astype(np.float32))
-        read = read_video(write_video(tmp_path / "a.mp4", smooth, fps=25), grey=True)
-        np.testing.assert_allclose(read.values(), smooth.values(), atol=9 / 255)
 
     def test_colours_keep_their_hue(self, tmp_path):
         bars = np.zeros((3, 3, 16, 64), np.float32)
@@ -92,15 +66,6 @@ class TestMP4:
 
 
 class TestGIF:
-    def test_grey_is_exact(self, tmp_path):
-        frames = np.stack(moving_frames(6))[..., 0]
-        series = frames_to_series(frames / np.float32(255), layout="THW")
-        pictures, durations = pictures_of(write_gif(tmp_path / "a.gif", series, fps=25))
-        np.testing.assert_array_equal(np.stack(pictures)[..., 0], frames)
-        assert durations == [40] * 6
-        read = read_video(tmp_path / "a.gif", grey=True)
-        np.testing.assert_allclose(read.values(), series.values(), atol=1e-6)
-
     def test_colours_are_close(self, tmp_path):
         y, x = np.mgrid[:32, :48]
         frame = np.stack([y / 31, x / 47, np.full((32, 48), 0.5)])[None].astype(np.float32)
@@ -125,11 +90,6 @@ class TestGIF:
             read_video(path, fps=10, grey=True).values(), series.values(), atol=0.5 / 255
         )
 
-    def test_one_frame(self, tmp_path):
-        path = write_gif(tmp_path / "a.gif", uniform([0.5]), fps=4)
-        with Image.open(path) as image:
-            assert (image.n_frames, image.info["duration"], image.info["loop"]) == (1, 250, 0)
-
     def test_grey_and_coloured_frames_may_follow_each_other(self, tmp_path):
         grey = np.repeat(np.arange(240, dtype=np.uint8).reshape(12, 20, 1), 3, axis=-1)
         colours = np.random.default_rng(0).integers(0, 4, (12, 20, 3), dtype=np.uint8) * 60
@@ -138,11 +98,6 @@ class TestGIF:
         pictures, durations = pictures_of(tmp_path / "deeper" / "a.gif")
         np.testing.assert_array_equal(pictures, frames[:3])
         assert durations == [40, 50, 130]
-
-    def test_time_has_an_end(self, tmp_path):
-        with pytest.raises(ValueError, match=r"`fps`: .* lasts longer than the 655 s"):
-            write_gif(tmp_path / "a.gif", uniform([0, 1]), fps=1 / 1000)
-        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("write", [write_video, write_gif])
@@ -177,18 +132,14 @@ class TestBoth:
         assert "Cut off values outside 0 to 1; pass `vmin` and `vmax`" in caplog.text
         assert self.read(path)[:, 0].tolist() == [0, 128, 255]
 
-    def test_missing_cells_are_black(self, write, path):
-        series = uniform([0.5, 0.8], mask=np.arange(24).reshape(4, 6) > 0)
-        write(path, series, fps=1)
+    def test_missing_cells_are_black_and_grey_on_a_colour_map(self, write, path):
+        write(path, uniform([0.5, 0.8], mask=np.arange(24).reshape(4, 6) > 0), fps=1)
         assert self.read(path)[:, 0].tolist() == [0, 0]
         write(path, uniform([np.nan, 0.8]), fps=1)
         assert self.read(path)[:, 0].tolist() == [0, 204]
-
-    def test_missing_cells_are_grey_on_a_colour_map(self, write, path):
         write(path, uniform([np.nan, 0, 1]), fps=1, cmap="viridis")
-        np.testing.assert_allclose(
-            self.read(path), [[217, 217, 217], [68, 1, 84], [253, 231, 36]], atol=1
-        )
+        colours = [[217, 217, 217], [68, 1, 84], [253, 231, 36]]
+        np.testing.assert_allclose(self.read(path), colours, atol=1)
 
     def test_of_samples_the_median_is_drawn(self, write, path):
         samples = np.array([0.1, 0.2, 0.9], np.float32)
@@ -204,33 +155,25 @@ class TestBoth:
             write(path, series, fps=1, channel=channel)
             assert self.read(path)[:, 0].tolist() == [153, 0]
         for channel in (None, "speed", 2, -1):
-            with pytest.raises(
-                ValueError, match=r"`channel` must be one of \['inflow', 'outflow'\]"
-            ):
+            with pytest.raises(ValueError, match=r"`channel` must be one of \['inflow', 'out"):
                 write(path, series, fps=1, channel=channel)
 
     @pytest.mark.parametrize(
-        ("arguments", "error", "message"),
+        ("arguments", "message"),
         [
-            ({"vmin": 1}, ValueError, "`vmin` must be below `vmax`"),
-            ({"vmax": np.nan}, ValueError, "`vmin` must be below `vmax`"),
-            ({"scale": 0}, ValueError, "`scale` must be at least 1"),
-            ({"scale": 1.5}, TypeError, "`scale` must be an integer"),
-            ({"cmap": "no map"}, KeyError, "no map"),
-            ({"fps": None}, ValueError, "`fps` must be the number of frames to show"),
-            ({"fps": 501}, ValueError, "`fps` must be at most"),
-            ({"fps": 0}, ValueError, "`fps` must be at least"),
-            ({"path": "a.xyz"}, ValueError, r"`path` must end in .*, got 'a\.xyz'"),
+            ({"vmax": np.nan}, "`vmin` must be below `vmax`"),
+            ({"scale": 1.5}, "`scale` must be an integer"),
+            ({"cmap": "no map"}, "no map"),
+            ({"series": COLOURS, "cmap": "magma"}, "`cmap='magma'` needs one `channel`"),
+            ({"fps": None}, "`fps` must be given"),
+            ({"fps": 501}, r"`fps` must be .* got 501"),
+            ({"path": "a.xyz"}, r"`path` must end in .*, got 'a\.xyz'"),
         ],
     )
-    def test_what_is_wrong_is_named(self, write, path, arguments, error, message):
-        with pytest.raises(error, match=message):
+    def test_what_is_wrong_is_named(self, write, path, arguments, message):
+        with pytest.raises((KeyError, TypeError, ValueError), match=message):
             write(**{"path": path, "series": uniform([0, 1]), "fps": 1, **arguments})
         assert not path.exists()
-
-    def test_a_colour_map_is_for_one_channel(self, write, path, colours):
-        with pytest.raises(ValueError, match="`cmap='magma'` colours a single channel"):
-            write(path, colours, fps=1, cmap="magma")
 
     def test_a_file_appears_whole_or_not_at_all(self, write, path, monkeypatch):
         write(path, uniform([0, 1]), fps=1)

@@ -14,6 +14,7 @@ from darts_mim.adapters import from_xarray, to_xarray
 
 T, H, W = 6, 3, 4
 DIMS = ("time", "lat", "lon")
+PROJECTED = ("projection_y_coordinate", "projection_x_coordinate")
 TIMES = pd.date_range("2000-01-01", periods=T, freq="MS")
 
 
@@ -39,17 +40,10 @@ def grid_of(data: Any, **options: Any) -> Grid:
     ("dims", "attributes"),
     [
         (("time", "latitude", "longitude"), ({}, {}, {})),
-        (("t", "Lat", "Lon"), ({}, {}, {})),
+        (("t", "Lat", "rlon"), ({}, {}, {})),
         (("a", "b", "c"), ({"axis": "T"}, {"axis": "Y"}, {"axis": "X"})),
         (("a", "b", "c"), ({}, {"units": "degrees_north"}, {"units": "degrees_east"})),
-        (
-            ("a", "b", "c"),
-            (
-                {"standard_name": "time"},
-                {"standard_name": "projection_y_coordinate"},
-                {"standard_name": "projection_x_coordinate"},
-            ),
-        ),
+        (("a", "b", "c"), ({"axis": "T"}, *({"standard_name": name} for name in PROJECTED))),
     ],
 )
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
@@ -61,15 +55,6 @@ def test_axes_are_found_in_any_order(dims: Any, attributes: Any, order: Any) -> 
     series = from_xarray(given)
     np.testing.assert_array_equal(series_to_frames(series)[:, 0], data)
     xr.testing.assert_identical(to_xarray(series), given)
-
-
-def test_axes_without_coordinates_are_found_by_name_or_argument() -> None:
-    data = field(("y", "x", "time")).drop_vars("time", errors="ignore")
-    np.testing.assert_array_equal(
-        series_to_frames(from_xarray(data, time="y", y="x", x="time"))[:, 0], data
-    )
-    found = series_to_frames(from_xarray(data))[:, 0]
-    np.testing.assert_array_equal(found, data.transpose("time", "y", "x"))
 
 
 def test_a_coordinate_along_a_dimension_names_it() -> None:
@@ -90,7 +75,7 @@ def test_a_coordinate_along_a_dimension_names_it() -> None:
 def test_one_of_several_dates_along_time_must_be_chosen() -> None:
     data = field(("time", "y", "x")).drop_vars("time")
     data = data.assign_coords(run=("time", TIMES - pd.Timedelta("1h")), valid=("time", TIMES))
-    with pytest.raises(ValueError, match=r"several coordinates of dates .*'time'.*time='run'"):
+    with pytest.raises(ValueError, match=r"may be `time`: \['run', 'valid'\].*time='run'"):
         from_xarray(data)
     told = from_xarray(data, time="valid")
     data.valid.attrs["standard_name"] = "time"
@@ -108,29 +93,22 @@ def test_a_curvilinear_grid_keeps_its_two_dimensional_coordinates() -> None:
     xr.testing.assert_identical(to_xarray(series), data)
 
 
-def test_rows_and_columns_stay_in_the_order_of_the_data() -> None:
-    grid = grid_of(field())
-    np.testing.assert_array_equal(grid.coordinates["lat"], [10, 0, -10])
-    np.testing.assert_array_equal(grid.coordinates["lon"], [0, 90, 180, 270])
-
-
-@pytest.mark.parametrize("names", [["a", "b", "c"], [1.0, np.nan, 3.0]])
-def test_rows_without_a_finite_coordinate_are_numbered(names: list[Any]) -> None:
-    data = field(lat=("lat", np.array(names)))
+def test_rows_without_a_finite_coordinate_are_numbered() -> None:
+    data = field(lat=("lat", np.array(["a", "b", "c"])))
     np.testing.assert_array_equal(grid_of(data).coordinates["lat"], [0, 1, 2])
     xr.testing.assert_identical(to_xarray(from_xarray(data)), data)
 
 
 def test_variables_become_channels() -> None:
-    data = xr.Dataset({"sst": field(), "ice": field().transpose("lon", "time", "lat") * 2})
-    data.sst.attrs["formula_terms"] = "ice: ice"  # a field that another names
+    data = xr.Dataset({"sst": field(), "name": field().transpose("lon", "time", "lat") * 2})
+    data.sst.attrs["formula_terms"] = "ice: name"  # a field that another names
     series = from_xarray(data)
-    assert Grid.from_series(series).channel_names == ("sst", "ice")
+    assert Grid.from_series(series).channel_names == ("sst", "name")
     np.testing.assert_array_equal(series_to_frames(series)[:, 1], data.sst * 2)
     xr.testing.assert_identical(to_xarray(series), data)
 
 
-@pytest.mark.parametrize("dim", ["band", "level", "quantile"])
+@pytest.mark.parametrize("dim", ["band", "quantile"])
 def test_a_dimension_becomes_channels(dim: str) -> None:
     data = field(("time", "lat", "lon", dim), **{dim: [850, 500]})
     series = from_xarray(data, channel=None if dim == "band" else dim)
@@ -148,12 +126,6 @@ def test_variables_with_and_without_levels_are_channels_together() -> None:
     names = ("wind_level_0", "wind_level_1", "pressure")
     assert Grid.from_series(series).channel_names == names
     xr.testing.assert_identical(to_xarray(series), data)
-
-
-def test_an_array_without_a_name_comes_back_without_one() -> None:
-    data = field().rename(None)
-    assert grid_of(data).channel_names == ("channel_0",)
-    xr.testing.assert_identical(to_xarray(from_xarray(data)), data)
 
 
 def test_members_become_samples() -> None:
@@ -184,11 +156,12 @@ def test_memory_is_shared_where_it_can_be(channels: tuple[str, ...]) -> None:
     assert np.shares_memory(to_xarray(series).to_numpy(), data.to_numpy())
 
 
-def test_values_are_float32_unless_asked_and_types_come_back() -> None:
-    data = field().astype("f8")
-    assert from_xarray(data).dtype == np.float32
-    assert to_xarray(from_xarray(data)).dtype == np.float64
-    assert from_xarray(data, dtype=None).dtype == np.float64
+def test_values_are_float32_unless_asked_and_types_and_names_come_back() -> None:
+    data = field().astype("f8").rename(None)
+    series = from_xarray(data)
+    assert Grid.from_series(series).channel_names == ("channel_0",)
+    assert (series.dtype, to_xarray(series).dtype) == (np.float32, np.float64)
+    xr.testing.assert_identical(to_xarray(from_xarray(data, dtype=None)), data)
 
 
 @pytest.mark.parametrize(
@@ -273,13 +246,17 @@ def test_everything_comes_back(described: xr.Dataset) -> None:
     assert back.zone.dims == ("lat",)
 
 
-def test_pictures_find_units_and_names_in_the_grid(described: xr.Dataset) -> None:
+def test_the_grid_has_the_attributes_as_small_plain_data(described: xr.Dataset) -> None:
+    """Darts copies metadata at every step; a string costs it nothing."""
     grid = grid_of(described)
     assert grid.label("sst") == "sea surface temperature [degC]"
     assert grid.label("lat") == "lat [degrees_north]"
     assert grid.attributes_of("crs")["crs_wkt"] == "GEOGCRS[...]"
     assert grid.attributes_of("time")["time_zone"] == "UTC"
     assert grid.attributes_of("global")["title"] == "made up"
+    kept = grid.attributes_of("xarray")
+    assert {key: type(value) for key, value in kept.items()} == {"layout": str, "rest": str}
+    assert sum(map(len, kept.values())) < 12_000
 
 
 def test_changed_units_and_coordinates_are_those_that_come_back(described: xr.Dataset) -> None:
@@ -347,14 +324,6 @@ def test_what_belongs_to_the_grid_is_kept_without_time(described: xr.Dataset) ->
         from_xarray(changing)
 
 
-def test_metadata_are_small_plain_data_and_are_not_trusted(described: xr.Dataset) -> None:
-    """Darts copies them at every step; a string costs it nothing."""
-    series = from_xarray(described)
-    kept = series.metadata["grid"]["attributes"]["xarray"]
-    assert {key: type(value) for key, value in kept.items()} == {"layout": str, "rest": str}
-    assert sum(map(len, kept.values())) < 12_000
-
-
 class TestOtherSeries:
     def test_channels_become_variables(self) -> None:
         series = frames_to_series(
@@ -400,15 +369,11 @@ class TestOtherSeries:
             to_xarray([series])
         with pytest.raises(ValueError, match="components"):
             to_xarray(series[series.components[:5].tolist()])
-        huge = {"channels": 1, "height": 30_000, "width": 30_000}
-        with pytest.raises(ValueError, match="components"):
-            to_xarray(series.with_metadata({"grid": huge}))
         grid = Grid.from_series(series).evolve(channel_names=["ice"])
         with pytest.raises(ValueError, match="remembers xarray data with others"):
             to_xarray(series.with_metadata({"grid": grid.to_metadata()}))
-        for name in ("time", "y"):
-            with pytest.raises(ValueError, match="`series` must have other names"):
-                to_xarray(frames_to_series(values(T, 1, H, W), channel_names=[name]))
+        with pytest.raises(ValueError, match="`series` must have other names"):
+            to_xarray(frames_to_series(values(T, 1, H, W), channel_names=["y"]))
 
 
 def with_static(**variables: Any) -> xr.Dataset:
@@ -425,25 +390,18 @@ def with_static(**variables: Any) -> xr.Dataset:
         (field(), {"y": "row"}, "`y='row'` must name"),
         (field(), {"y": "lon"}, "a dimension for each axis"),
         (field().isel(lat=slice(0)), {}, "`data` is empty"),
-        (field((*DIMS, "z")), {}, r"dimensions \['z'\].*channel='z'"),
+        (field((*DIMS, "z")), {}, r"alone, got {'sst': .*'z'\)}; .*`channel`"),
         (field((*DIMS, "z"), z=[850, 850]), {"channel": "z"}, "a channel '850'"),
         (field().rename("global"), {}, "a channel 'global'"),
-        (with_static(index=("time", np.arange(T))), {}, r"drop_vars\(\['index'\]\)"),
-        (field().to_dataset().drop_vars("sst"), {}, "`data` must have variables"),
+        (with_static(index=("time", np.arange(T))), {}, r"got {'index': \('time',\)}"),
         (field(), {"static": "sst"}, "`static` must name variables along"),
-        (with_static(z=(DIMS[1:], np.full((H, W), np.nan))), {"static": "z"}, "without NaN"),
         (with_static(z=(DIMS, np.full((T, H, W), "a"))), {}, "real numbers"),
-        (field() * 1j, {}, "real numbers"),
         (field().where(field().lat != 0, np.inf), {}, "infinity at 2000-01-01 .*row 1 and col"),
-        (field().astype("f8") + 1e300, {}, "finite in float32, .*dtype=np.float64"),
-        (field().astype("i8") + 2**24 + 1, {}, "the integer 16777217"),
-        (field(), {"dtype": int}, "`dtype` must be floating"),
+        (field().astype("i8") + 2**24 + 1, {}, r"`data\['sst'\]` hold integers beyond 16777216"),
         (field().assign_attrs(scale_factor=2), {}, "'scale_factor'.*xr.decode_cf"),
         (field().assign_attrs(_FillValue=-9.0), {}, "'_FillValue'"),
         (field().assign_coords(z=field() * 2), {}, "'z' along"),
-        (field(), {"mask": np.ones((W, H), bool)}, "`mask` must have the shape"),
-        (field() * np.nan, {}, "`mask=True`"),
-        (field(), {"reuse": True}, "`reuse=True`"),
+        (field() * np.nan, {}, "`mask` must be True"),
         (field().chunk(), {}, "pass a folder as `cache`"),
     ],
 )

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from darts_mim import Grid, frames_to_series
 from darts_mim.adapters import from_xarray, to_xarray
 
 PROFILE = settings(
@@ -93,30 +92,3 @@ def test_data_and_their_parts_come_back_as_they_were(data: xr.Dataset, draws: An
     xr.testing.assert_identical(to_xarray(series[start:]), part)
     array = to_xarray(from_xarray(data["one"], channel=channel, dtype=None, mask=False))
     xr.testing.assert_identical(array, data["one"])
-
-
-@PROFILE
-@given(
-    arrays.arrays(np.float32, st.tuples(st.integers(3, 5), *[st.integers(1, 3)] * 4)),
-    st.sampled_from(["h", "30min", "D", "MS", "W-MON", "QS", "ME", 1, 3]),
-    st.data(),
-)
-def test_series_come_back_as_they_were(frames: np.ndarray, freq: Any, draws: Any) -> None:
-    *_, channels, height, width = frames.shape
-    names = draws.draw(st.lists(st.text("ab", min_size=1), min_size=channels, unique=True))
-    mask = draws.draw(arrays.arrays(bool, (height, width)).filter(np.any))
-    series = frames_to_series(
-        np.where(mask, np.nan_to_num(frames, posinf=1, neginf=-1), np.nan),
-        layout="TSCHW",
-        freq=freq,
-        channel_names=names[:channels],
-        coordinates={"lat": np.arange(height) * -1.5, "lon": np.arange(width) / 3},
-        mask=None if mask.all() else mask,
-        attributes={"time": {"time_zone": "Asia/Tokyo"}, names[0]: {"units": "K"}},
-    )
-    back = from_xarray(to_xarray(series))
-    assert Grid.from_series(back) == Grid.from_series(series)
-    assert Grid.from_series(back).label(names[0]) == f"{names[0]} [K]"
-    assert Grid.from_series(back).attributes_of("time")["time_zone"] == "Asia/Tokyo"
-    pd.testing.assert_index_equal(back.time_index, series.time_index)
-    np.testing.assert_array_equal(back.all_values(), series.all_values())

@@ -18,12 +18,11 @@ def encode(
     given: str = "rgb24",
     times: Sequence[int] | None = None,
     tick: Fraction = Fraction(1, 25),
-    options: dict[str, str] | None = None,
     tags: dict[str, Any] | None = None,
 ) -> Path:
     """Write frames, each shown from its time on, in ticks; by default 25 a second."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
+        stream = container.add_stream(codec, rate=25)
         pictures = [
             each
             if isinstance(each, av.VideoFrame)

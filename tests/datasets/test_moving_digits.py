@@ -27,8 +27,8 @@ def write_idx(path, images, *, magic=b"\x00\x00\x08\x03", pack=True):
 
 
 def moving_squares(**options):
-    defaults = {"n_sequences": 20, "seed": 3, "length": 6, "height": 9, "width": 14}
-    return MovingDigits(SQUARES, **(defaults | options))
+    defaults = {"digits": SQUARES, "n_sequences": 20, "seed": 3, "length": 6}
+    return MovingDigits(**(defaults | {"height": 9, "width": 14} | options))
 
 
 class TestBouncingTrajectory:
@@ -36,11 +36,6 @@ class TestBouncingTrajectory:
         # By hand: 0.7 -> 0.9 -> 1.1, stopped at 1 -> 0.8 -> 0.6.
         positions = bouncing_trajectory([0.5], [0.2], length=5)
         np.testing.assert_allclose(positions, [[0.7], [0.9], [1.0], [0.8], [0.6]])
-
-    def test_each_coordinate_bounces_by_itself(self):
-        # By hand: down and to the left from (0.25, 0.5).
-        positions = bouncing_trajectory([0.25, 0.5], [-0.5, -0.25], length=4)
-        np.testing.assert_allclose(positions, [[0, 0.25], [0.5, 0], [1, 0.25], [0.5, 0.5]])
 
     def test_its_steps_grow_or_shrink_between_the_walls_and_behind_them(self):
         # By hand: 0.1 -> 0.3 -> 0.7 -> 1.5, stopped at 1 -> 1 - 1.6, stopped at 0.
@@ -51,18 +46,10 @@ class TestBouncingTrajectory:
 
 
 class TestMovingDigits:
-    def test_frames_are_float32_between_0_and_1_on_a_canvas_that_is_not_square(self):
-        clips = MovingDigits(
-            load_bundled_digits(), n_sequences=4, seed=0, length=7, height=12, width=19
-        )
-        frames = np.stack([clips[i] for i in range(len(clips))])
-        assert frames.shape == (4, 7, 1, 12, 19)
-        assert frames.dtype == np.float32
-        assert (frames.min(), frames.max()) == (0.0, 1.0)
-
     def test_the_benchmark_is_the_default(self):
-        clips = MovingDigits(np.zeros((2, 28, 28), np.uint8), n_sequences=1, seed=0)
-        assert clips[0].shape == (20, 1, 64, 64)
+        clips = MovingDigits(load_bundled_digits(size=28), n_sequences=1, seed=0)
+        assert (clips[0].shape, clips[0].dtype) == ((20, 1, 64, 64), np.float32)
+        assert (clips[0].min(), clips[0].max()) == (0.0, 1.0)
         assert (clips.digits_per_sequence, clips.speed) == (2, 0.1)
 
     def test_a_sequence_is_the_same_whenever_it_is_asked_for(self):
@@ -141,33 +128,17 @@ class TestMovingDigits:
         [
             ({"n_sequences": 0}, "`n_sequences` must be at least 1"),
             ({"seed": -1}, "`seed` must be at least 0"),
-            ({"length": 0}, "`length` must be at least 1"),
-            ({"digits_per_sequence": 0}, "`digits_per_sequence` must be at least 1"),
-            ({"digits_per_sequence": 6}, "`digits_per_sequence` must be at most .* 5, got 6"),
             ({"height": 2}, "`height` must be at least 3"),
             ({"width": 3}, "`width` must be at least 4"),
             ({"speed": 1.5}, r"`speed` must be finite and in \[0, 1\]"),
-            ({"acceleration": -0.1}, r"`acceleration` must be finite and in \[0, 1\]"),
+            ({"digits": np.ones((1, 2, 2), np.int64)}, "`digits` must be .* got int64"),
+            ({"digits": np.ones((0, 4, 4))}, r"`digits` must be .* \(0, 4, 4\)"),
+            ({"digits": np.full((2, 3, 3), 255.0)}, r"must lie in \[0, 1\].*got 255.0 to 255.0"),
         ],
     )
-    def test_options_out_of_range_are_refused(self, options, message):
+    def test_digits_and_options_out_of_range_are_refused(self, options, message):
         with pytest.raises(ValueError, match=message):
             moving_squares(**options)
-
-    @pytest.mark.parametrize(
-        ("digits", "error", "message"),
-        [
-            ([[[1]]], TypeError, "`digits` must be an array of uint8 .* got list"),
-            (np.ones((1, 2, 2), np.int64), TypeError, "`digits` must be .* got int64"),
-            (np.ones((4, 4)), ValueError, r"`digits` must have shape \(n, height, width\)"),
-            (np.ones((0, 4, 4)), ValueError, r"`digits` must have shape .*\(0, 4, 4\)"),
-            (np.full((2, 3, 3), 255.0), ValueError, r"must lie in \[0, 1\].*got 255.0 to 255.0"),
-            (np.full((2, 3, 3), np.nan), ValueError, r"must lie in \[0, 1\].*got nan"),
-        ],
-    )
-    def test_digits_that_are_none_are_refused(self, digits, error, message):
-        with pytest.raises(error, match=message):
-            MovingDigits(digits, n_sequences=1, seed=0)
 
 
 class TestBundledDigits:
@@ -184,28 +155,17 @@ class TestBundledDigits:
         for images in (small, large):
             assert (images.min(), images.max()) == (0, 255)
         np.testing.assert_allclose(large.mean(axis=(1, 2)), small.mean(axis=(1, 2)), rtol=0.1)
-
-    def test_wrong_options_are_refused(self):
         with pytest.raises(ValueError, match="`size` must be at least 8"):
             load_bundled_digits(size=7)
-        with pytest.raises(ValueError, match="`split` must be some of"):
-            load_bundled_digits("val")
 
 
 class TestMnistDigits:
-    @pytest.mark.parametrize("pack", [True, False])
-    def test_files_are_read_packed_and_unpacked(self, tmp_path, pack):
-        images = np.zeros((10_000, 28, 28), dtype=np.uint8)
-        images[3, 4, 5] = 200
-        write_idx(tmp_path / ("t10k-images-idx3-ubyte" + ".gz" * pack), images, pack=pack)
-        np.testing.assert_array_equal(load_mnist_digits(tmp_path, "test"), images)
-
     def test_of_both_forms_the_packed_one_is_read_and_checked(self, tmp_path):
-        name = "t10k-images-idx3-ubyte"
-        packed, unpacked = (np.full((10_000, 28, 28), k, np.uint8) for k in (1, 2))
+        name, packed = "t10k-images-idx3-ubyte", TEN_THOUSAND.copy()
+        packed[3, 4, 5] = 200
         write_idx(tmp_path / f"{name}.gz", packed, pack=True)
-        write_idx(tmp_path / name, unpacked, pack=False)
-        assert load_mnist_digits(tmp_path, "test").max() == 1
+        write_idx(tmp_path / name, TEN_THOUSAND + 2, pack=False)
+        np.testing.assert_array_equal(load_mnist_digits(tmp_path, "test"), packed)
         with pytest.raises(ValueError, match=rf"{name}\.gz must be the published file"):
             load_mnist_digits(tmp_path, "test", download=True)
         (tmp_path / f"{name}.gz").unlink()
@@ -229,7 +189,9 @@ class TestMnistDigits:
     def test_no_more_is_unpacked_than_the_images_need(self, tmp_path):
         write_idx(tmp_path / "t10k-images-idx3-ubyte.gz", np.zeros((10_000, 28, 28 * 12), np.uint8))
         tracemalloc.start()
-        with pytest.raises(ValueError, match="must be MNIST's file of 10000 images, 7840016 bytes"):
+        with pytest.raises(
+            ValueError, match="must be MNIST's file of 10000 images, got 7840017 bytes"
+        ):
             load_mnist_digits(tmp_path, "test")
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -242,9 +204,6 @@ class TestMnistDigits:
         assert (train.shape, test.shape) == ((60_000, 28, 28), (10_000, 28, 28))
         assert (train.min(), train.max()) == (0, 255)
         assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
-        frames = MovingDigits(test, n_sequences=10_000, seed=1)[9_999]
-        assert frames.shape == (20, 1, 64, 64)
-        assert 0.01 < frames.mean() < 0.2
 
 
 class TestClipTrainingDataset:
@@ -267,14 +226,12 @@ class TestClipTrainingDataset:
         ("clips", "chunks", "error", "message"),
         [
             ([CLIP], (0, 1), ValueError, "`input_chunk_length` must be at least 1"),
-            ([CLIP], (1, 2.0), TypeError, "`output_chunk_length` must be an integer"),
             ([], (1, 1), ValueError, "`clips` must hold at least one clip"),
             ([CLIP], (4, 2), ValueError, r"`clips` .* T at least 6, .* \(5, 1, 3, 4\) in clip 0"),
             ([CLIP[:, 0]], (2, 2), ValueError, r"`clips` must have shape \(T, C, H, W\)"),
             ([CLIP, CLIP.swapaxes(2, 3)], (2, 2), ValueError, r"`clips` .* in clip -1"),
             ([CLIP.astype(np.uint8)], (2, 2), TypeError, "`clips` must be floats, got uint8"),
             ([CLIP + np.nan], (2, 2), ValueError, "`clips` must be finite"),
-            ([CLIP + 1e39], (2, 2), ValueError, "`clips` must be finite"),
         ],
     )
     def test_clips_that_do_not_fit_are_refused(self, clips, chunks, error, message):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from darts_mim import Grid, series_to_frames
-from darts_mim.datasets import ClipTrainingDataset, MovingMNIST, load_moving_mnist, moving_mnist
+from darts_mim.datasets import ClipTrainingDataset, MovingMNIST, load_moving_mnist, mnist
 
 SHAPE = (20, 7, 5, 6)  # the published one is (20, 10000, 64, 64)
 PATH = Path("mnist_test_seq.npy")
@@ -15,8 +15,8 @@ PATH = Path("mnist_test_seq.npy")
 
 @pytest.fixture
 def frames(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    assert moving_mnist._SHAPE == (20, 10_000, 64, 64)
-    monkeypatch.setattr(moving_mnist, "_SHAPE", SHAPE)
+    assert mnist._MOVING_SHAPE == (20, 10_000, 64, 64)
+    monkeypatch.setattr(mnist, "_MOVING_SHAPE", SHAPE)
     made = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
     np.save(PATH, made)
     return made
@@ -30,7 +30,7 @@ def test_sequences_are_read_from_the_file_one_by_one(frames: np.ndarray) -> None
         clip = clips[i]
         assert (clip.shape, clip.dtype) == ((20, 1, 5, 6), np.float32)
         np.testing.assert_array_equal(clip[:, 0], frames[:, i] / np.float32(255))
-    with pytest.raises(IndexError, match=r"`index` must be in -7\.\.6, got 7"):
+    with pytest.raises(IndexError, match="out of range"):
         clips[7]
 
 
@@ -50,7 +50,7 @@ def test_it_is_fetched_to_the_cache_of_the_user(
     with pytest.raises(FileNotFoundError, match="pass download=True to fetch it from http"):
         load_moving_mnist()
     digest = hashlib.sha256(PATH.read_bytes()).hexdigest()
-    monkeypatch.setattr(moving_mnist, "_CHECKSUM", f"sha256:{digest}")
+    monkeypatch.setattr(mnist, "_MOVING_CHECKSUM", f"sha256:{digest}")
     PATH.rename(Path("served", PATH.name))
     clips = load_moving_mnist(download=True, base_url=server)
     np.testing.assert_array_equal(clips[1], MovingMNIST(frames)[1])

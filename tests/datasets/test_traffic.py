@@ -45,15 +45,11 @@ def write_year(year: int, day: str, days: int = 2, gone: slice = slice(0)) -> np
     return frames
 
 
-def write_weather(dates: list[str], **changed: np.ndarray) -> None:
+def write_weather(dates: list[str]) -> None:
     """Write weather: a degree more each slot, and another kind of it."""
-    count = len(dates)
-    arrays = {
-        "Temperature": np.arange(count, dtype=float),
-        "WindSpeed": np.full(count, 7.5),
-        "Weather": np.eye(17)[np.arange(count) % 17],
-    }
-    write(WEATHER, dates, **(arrays | changed))
+    numbers = np.arange(len(dates))
+    weather, wind = np.eye(17)[numbers % 17], np.full(len(dates), 7.5)
+    write(WEATHER, dates, Temperature=numbers.astype(float), WindSpeed=wind, Weather=weather)
 
 
 def load(**arguments: Any) -> FlowData:
@@ -126,15 +122,12 @@ def test_scaling_goes_by_both_channels_of_the_training_series(beijing: np.ndarra
     plain = load()
     least = min(one.values().min() for one in plain.train)
     largest = max(one.values().max() for one in plain.train)
-    for low, high in ((0.0, 1.0), (-1.0, 1.0)):
-        data, scaler = plain.scaled((low, high))
-        expected = (plain.test[0].values() - least) / (largest - least) * (high - low) + low
-        np.testing.assert_allclose(data.test[0].values(), expected, atol=1e-5)
-        back = scaler.inverse_transform(data.test[0])
-        np.testing.assert_allclose(back.values(), plain.test[0].values(), atol=1e-2)
-        assert data.covariates is plain.covariates
-    with pytest.raises(ValueError, match="feature range"):
-        plain.scaled((1, 0))
+    data, scaler = plain.scaled((-1, 1))
+    expected = (plain.test[0].values() - least) / (largest - least) * 2 - 1
+    np.testing.assert_allclose(data.test[0].values(), expected, atol=1e-5)
+    back = scaler.inverse_transform(data.test[0])
+    np.testing.assert_allclose(back.values(), plain.test[0].values(), atol=1e-2)
+    assert data.covariates is plain.covariates
 
 
 def test_the_test_is_given_its_history(beijing: np.ndarray) -> None:
@@ -147,8 +140,6 @@ def test_the_test_is_given_its_history(beijing: np.ndarray) -> None:
     assert series.start_time() == data.train[-1].start_time()
     gap = FlowData([data.train[-1][:-1]], data.test, None)
     assert gap.test_with_history(10) == data.test
-    with pytest.raises(ValueError, match="`length` must be at least 1"):
-        data.test_with_history(0)
 
 
 def test_checksums_are_those_that_come_with_the_data(shared_data: Path) -> None:
@@ -170,24 +161,14 @@ def test_files_are_verified_unless_told(
     assert len(load(verify=True).train) == 5
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"years": []}, "`years` must be some of"),
+def test_what_leaves_nothing_and_missing_files_are_named(beijing: np.ndarray) -> None:
+    for arguments, message in (
         ({"years": 2017}, "`years` must be some of"),
         ({"test_days": 4000}, "`test_days=4000` leaves nothing"),
-        ({"test_days": 0}, "`test_days` must be at least 1"),
         ({"min_length": 999}, "`min_length=999` leaves no series"),
-    ],
-)
-def test_arguments_that_leave_nothing_are_refused(
-    beijing: np.ndarray, arguments: Any, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        load(**arguments)
-
-
-def test_missing_files_say_how_to_do_without(beijing: np.ndarray) -> None:
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(**arguments)
     for path, remedy in (
         (WEATHER, "weather=False"),
         (ROOT / "BJ_Holiday.txt", "holidays=False"),
@@ -203,7 +184,6 @@ def test_damaged_files_are_refused_by_name(beijing: np.ndarray) -> None:
     good = path.read_bytes()
     for wrong, frames, message in (
         ([dates[1], dates[0], *dates[2:]], flows(48, 32, 32), "`times` must not go back"),
-        (slots("2013-07-02", 1), flows(48, 32, 32), "`times` must "),  # overlaps 2013
         ([*dates[:-1], "2014030149"], flows(48, 32, 32), "dates in .*BJ14_M"),
         (dates, flows(48, 32, 31), "`root` .* 32 x 32 cells|concatenation"),
     ):
@@ -214,15 +194,6 @@ def test_damaged_files_are_refused_by_name(beijing: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"BJ14_M.* must be a whole HDF5 file"):
         load()
     path.write_bytes(good)
-    days = slots("2013-07-01", 2)
-    for changed, message in (
-        ({"Weather": np.eye(16)[np.zeros(96, int)]}, "18 columns|19"),
-        ({"Temperature": np.zeros(95)}, "95"),
-        ({"date": np.array(["2013079901"] * 96, "S")}, "date"),
-    ):
-        write_weather(changed.pop("date", np.array(days)).tolist(), **changed)
-        with pytest.raises(ValueError, match=message):
-            load()
     write_weather(slots("2019-07-01", 2))
     with pytest.raises(ValueError, match=r"BJ_Meteorology\.h5 must hold the weather of 2013"):
         load()
@@ -287,16 +258,15 @@ def test_real_years_are_read(shared_data: Path) -> None:
 
 
 def write_city() -> Path:
-    """Write three days and one of half hours, and the weather of five days."""
+    """Write half hours of a day and of 27 days, and the weather of 29 days."""
     folder = ROOT / "NYBike"
     folder.mkdir(parents=True)
-    for name, length, seed in (("train", 3 * 48, 1), ("test", 48, 2)):
+    for name, length, seed in (("train", 48, 1), ("test", 27 * 48, 2)):
         np.savez(folder / f"flow_{name}.npz", flow=flows(length, 14, 8, seed).transpose(0, 2, 3, 1))
     weather = "maximum temperature,minimum temperature,average temperature,precipitation"
-    rows = [f"date,{weather},snow fall,snow depth,day,holiday"]
-    for k, day in enumerate(pd.date_range("2016-08-01", periods=5)):
-        rows.append(f"{day.day}-{day.month}-{day.year},8{k},69,74.5,T,0.0,0,1,{int(k == 1)}")
-    (folder / "external_knowledge.csv").write_text("\n".join(rows))
+    head = f"date,{weather},snow fall,snow depth,day,holiday"
+    rows = [f"{k}-8-2016,{80 + k},69,74.5,T,0.0,0,1,{int(k == 2)}" for k in range(1, 30)]
+    (folder / "external_knowledge.csv").write_text("\n".join([head, *rows]))
     return folder
 
 
@@ -305,13 +275,13 @@ def test_numpy_files_are_read_with_their_days() -> None:
     for root in (ROOT, folder):
         data = load_nyc_flow(root, "NYBike")
     [train], [test] = data.train, data.test
-    np.testing.assert_array_equal(series_to_frames(train), flows(144, 14, 8, 1))
-    np.testing.assert_array_equal(series_to_frames(test), flows(48, 14, 8, 2))
-    assert str(test.start_time()) == "2016-08-04 00:00:00"
+    np.testing.assert_array_equal(series_to_frames(train), flows(48, 14, 8, 1))
+    np.testing.assert_array_equal(series_to_frames(test), flows(27 * 48, 14, 8, 2))
+    assert str(test.start_time()) == "2016-08-02 00:00:00"
     assert Grid.from_series(test) == Grid(2, 14, 8, ["inflow", "outflow"])
     table = data.covariates.to_dataframe()
-    assert (len(table), str(table.index[-1])) == (5 * 48, "2016-08-05 23:30:00")
-    assert table.loc["2016-08-03 12:00", "maximum_temperature"] == 82
+    assert (len(table), str(table.index[-1])) == (29 * 48, "2016-08-29 23:30:00")
+    assert table.loc["2016-08-03 12:00", "maximum_temperature"] == 83
     assert (table["precipitation"].max(), table["holiday"].sum()) == (0, 48)  # a trace is 0
     assert load_nyc_flow(ROOT, "NYBike", covariates=False).covariates is None
 
@@ -325,12 +295,9 @@ def test_numpy_files_that_do_not_fit_are_named() -> None:
     table = folder / "external_knowledge.csv"
     rows = table.read_text().splitlines()
     for lines, message in (
-        (rows[:3], r"external_knowledge\.csv must hold each day from 2016-08-01 to 2016-08-04"),
-        ([*rows, rows[1]], "must hold each day"),
-        ([*rows[:-1], rows[-1].replace("5-8-2016", "5-8-2216")], "must hold each day"),
+        (rows[:3], r"external_knowledge\.csv must hold each day from 2016-08-01 to 2016-08-28"),
+        ([*rows[:-1], rows[-1].replace("-8-2016", "-8-2216")], "must hold each day"),
         ([row.replace("69", "") for row in rows], "must hold each day"),
-        ([row.replace("-8-", "-13-") for row in rows], "1-13-2016"),
-        ([row.replace("69", "warm") for row in rows], "warm"),
     ):
         table.write_text("\n".join(lines))
         with pytest.raises(ValueError, match=message):

@@ -1,12 +1,12 @@
 """The frame metrics against literal NumPy and scikit-image, and through Darts."""
 
 import inspect
+import re
 
 import joblib
 import numpy as np
 import pytest
 from darts import TimeSeries
-from darts.models import GlobalNaiveSeasonal
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
@@ -36,31 +36,27 @@ def predicted() -> NDArray[np.float64]:
 
 
 def ssim_by_scikit_image(actual, predicted, **kwargs) -> NDArray[np.float64]:
-    kwargs = {"data_range": 1.0, **kwargs}
-    return np.array(
-        [
-            np.mean([structural_similarity(a, p, **kwargs) for a, p in zip(*pair, strict=True)])
-            for pair in zip(actual, predicted, strict=True)
-        ]
-    )
+    kwargs = {"data_range": 1.0, "channel_axis": 0, **kwargs}
+    pairs = zip(actual, predicted, strict=True)
+    return np.array([structural_similarity(*pair, **kwargs) for pair in pairs])
 
 
 # --- values -------------------------------------------------------------------------------------
 
 
 def test_errors_equal_literal_numpy(actual, predicted):
-    series = gridded(actual), gridded(predicted)
-    squares = [((a - p) ** 2).ravel() for a, p in zip(actual, predicted, strict=True)]
-    absolutes = [np.abs(a - p).ravel() for a, p in zip(actual, predicted, strict=True)]
-    mse = np.array([s.mean() for s in squares])
-    np.testing.assert_allclose(frame_mse(*series), mse, rtol=1e-12)
-    sums = frame_mse(*series, pixel_reduction="sum")
-    np.testing.assert_allclose(sums, [s.sum() for s in squares], rtol=1e-12)
-    np.testing.assert_allclose(frame_mae(*series), [a.mean() for a in absolutes], rtol=1e-12)
-    sums = frame_mae(*series, pixel_reduction="sum")
-    np.testing.assert_allclose(sums, [a.sum() for a in absolutes], rtol=1e-12)
-    np.testing.assert_allclose(frame_rmse(*series), np.sqrt(mse), rtol=1e-12)
-    np.testing.assert_allclose(frame_psnr(*series), -10 * np.log10(mse), rtol=1e-12)
+    pair, pixels = (gridded(actual), gridded(predicted)), (1, 2, 3)
+    squares, absolutes = np.square(actual - predicted), np.abs(actual - predicted)
+    mse = squares.mean(axis=pixels)
+    for found, expected in (
+        (frame_mse(*pair), mse),
+        (frame_mse(*pair, pixel_reduction="sum"), squares.sum(axis=pixels)),
+        (frame_mae(*pair), absolutes.mean(axis=pixels)),
+        (frame_mae(*pair, pixel_reduction="sum"), absolutes.sum(axis=pixels)),
+        (frame_rmse(*pair), np.sqrt(mse)),
+        (frame_psnr(*pair), -10 * np.log10(mse)),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -78,18 +74,14 @@ def test_data_range_makes_bytes_equal_to_unit_frames(metric, actual, predicted):
     [
         ({}, {}),
         ({"window_size": 3, "data_range": 2.0}, {"win_size": 3, "data_range": 2.0}),
-        (
-            {"window": "gaussian"},
-            {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
-        ),
+        ({"window": "gaussian"}, {"gaussian_weights": True, "use_sample_covariance": False}),
     ],
 )
 def test_ssim_equals_scikit_image(arguments, expected):
     actual, predicted = random_frames(2, (T, C, 12, 15)), random_frames(3, (T, C, 12, 15))
     result = frame_ssim(gridded(actual), gridded(predicted), **arguments)
-    np.testing.assert_allclose(
-        result, ssim_by_scikit_image(actual, predicted, **expected), atol=1e-12
-    )
+    by_scikit_image = ssim_by_scikit_image(actual, predicted, **expected)
+    np.testing.assert_allclose(result, by_scikit_image, atol=1e-12)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -106,13 +98,6 @@ def test_identical_frames_have_an_infinite_psnr_and_a_similarity_of_one(actual):
     np.testing.assert_allclose(psnr, [np.inf, 20.0, np.inf])
     assert frame_psnr(gridded(actual), gridded(actual), time_reduction=np.nanmean) == np.inf
     np.testing.assert_allclose(frame_ssim(gridded(actual), gridded(actual)), 1.0)
-
-
-def test_clip_bounds_the_predictions_alone(actual, predicted):
-    wide = 3.0 * predicted - 1.0
-    expected = frame_mse(gridded(actual), gridded(np.clip(wide, 0.0, 1.0)))
-    result = frame_mse(gridded(actual), gridded(wide), clip=(0.0, 1.0))
-    np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -193,9 +178,11 @@ def test_frames_without_observations_and_nan_predicted_for_an_observed_cell_are_
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_signature_and_reductions_are_those_of_a_darts_metric(metric, actual, predicted):
-    parameters = inspect.signature(metric).parameters
-    assert list(parameters)[:3] == ["actual_series", "pred_series", "intersect"]
+def test_signature_help_and_reductions_are_those_of_a_darts_metric(metric, actual, predicted):
+    parameters = list(inspect.signature(metric).parameters)
+    assert parameters[:3] == ["actual_series", "pred_series", "intersect"]
+    documented = re.findall(r"^(\w+) : ", inspect.getdoc(metric), flags=re.MULTILINE)
+    assert sorted(documented) == sorted(parameters)
     pair = gridded(actual), gridded(predicted)
     curve = metric(*pair)
     assert curve.shape == (T,)
@@ -226,35 +213,6 @@ def test_one_grid_is_enough_and_none_is_one_cell(actual, predicted):
     np.testing.assert_allclose(frame_mse(*bare), ((actual - predicted) ** 2).mean(axis=(1, 2, 3)))
 
 
-@pytest.fixture(scope="module")
-def series() -> TimeSeries:
-    return gridded(random_frames(5, (9, C, H, W)).astype(np.float32), start=100)
-
-
-@pytest.fixture(scope="module")
-def forecasts(series):
-    """Repeat the last frame."""
-    quiet = {"enable_progress_bar": False, "accelerator": "cpu", "logger": False}
-    model = GlobalNaiveSeasonal(2, 3, pl_trainer_kwargs=quiet).fit(series)
-    options = {"forecast_horizon": 3, "last_points_only": False, "retrain": False}
-    return model, model.historical_forecasts(series, overlap_end=True, **options)
-
-
-def test_backtest_gives_an_error_for_each_frame_and_metric(series, forecasts):
-    model, made = forecasts
-    arguments = {"historical_forecasts": made, "last_points_only": False, "reduction": None}
-    errors = model.backtest(
-        series, metric=METRICS, metric_kwargs=[{"pixel_reduction": "sum"}, *[{}] * 4], **arguments
-    )
-    assert errors.shape == (len(made), 3, len(METRICS))
-    for column, metric in enumerate(METRICS):
-        scale = C * H * W if metric is frame_mse else 1
-        expected = scale * metric(series, made[0])
-        np.testing.assert_allclose(errors[0, :, column], expected, rtol=1e-6)
-    beyond_the_end = np.isnan(errors[-3:]).all(axis=2)
-    np.testing.assert_array_equal(beyond_the_end, [[0, 0, 1], [0, 1, 1], [1, 1, 1]])
-
-
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -274,11 +232,9 @@ def test_frames_that_span_more_than_the_data_range(metric, quantize, actual, pre
     [
         *((metric, "clip", (-0.5, 0.5), ValueError) for metric in METRICS),
         *((metric, "data_range", 0.0, ValueError) for metric in METRICS),
-        *((metric, "data_range", np.nan, ValueError) for metric in METRICS),
+        (frame_mse, "data_range", np.nan, ValueError),
         (frame_mse, "data_range", "255", TypeError),
         (frame_mae, "pixel_reduction", "max", ValueError),
-        (frame_mae, "clip", (1, 0), ValueError),
-        (frame_ssim, "window_size", 1, ValueError),
         (frame_ssim, "window_size", 4, ValueError),
         (frame_ssim, "window_size", 9, ValueError),
         (frame_ssim, "window", "hann", ValueError),
@@ -290,9 +246,7 @@ def test_arguments_out_of_their_range_are_refused_by_name(metric, argument, valu
         metric(gridded(actual), gridded(actual), **{argument: value})
 
 
-def test_a_gaussian_window_has_its_size_and_bytes_start_at_zero(actual):
-    with pytest.raises(ValueError, match=r"`window_size` must be .* with `window='gaussian'`"):
-        frame_ssim(gridded(actual), gridded(actual), window="gaussian", window_size=7)
+def test_bytes_start_at_zero(actual):
     with pytest.raises(ValueError, match=r"outside of the \[0, 1\]"):
         frame_ssim(gridded(actual - 0.5), gridded(actual), quantize=True)
 
@@ -302,8 +256,7 @@ def test_frames_and_masks_that_leave_no_window(actual):
     mask = np.ones((H, W), dtype=bool)
     mask[4] = False
     striped = gridded(actual, mask=mask)
-    bare = TimeSeries.from_values(np.zeros((2, 3)))
-    for series, shape in ((small, "5x9"), (striped, "8x11"), (bare, "1x1")):
+    for series, shape in ((small, "5x9"), (striped, "8x11")):
         with pytest.raises(ValueError, match=f"no window of 7x7 .* {shape} .*`frame_mse`"):
             frame_ssim(series, series)
     assert frame_ssim(small, small, window_size=5) == 1.0
@@ -312,20 +265,21 @@ def test_frames_and_masks_that_leave_no_window(actual):
 
 def test_series_that_do_not_match(actual):
     whole = gridded(actual, channel_names=["in", "out"])
+    swapped = gridded(actual, channel_names=["out", "in"])
     lat, lon = np.arange(8.0), np.arange(11.0)
     south, north = (
         gridded(actual, coordinates={"lat": each, "lon": lon}) for each in (lat, lat[::-1])
     )
     samples = gridded(random_frames(4, (T, C, H, W, 5)), layout="TCHWS")
-    later = gridded(actual, start=3)
     for first, second, options, message in (
         (whole, gridded(actual.swapaxes(2, 3).copy()), {}, r"another grid.*8 rows.*11 rows"),
-        (whole, gridded(actual, channel_names=["out", "in"]), {}, r"another grid.*\(in, out\)"),
+        (whole, swapped, {}, "`pred_series` must have the channels of .*, in, out, got out, in"),
         (south, north, {}, r"`pred_series` must lie on .* from 0 to 7, got 7 to"),
-        (whole, gridded(actual[:, :1].copy()), {}, "88 components and `actual_series` 176"),
-        (gridded(actual), later, {}, r"\(0 to 2\) and .* \(3 to 5\) have no time in common"),
-        (whole, whole[:2], {"intersect": False}, "has 3 frames and `pred_series` 2"),
-        (samples, gridded(actual), {}, "`actual_series` must have one sample, got 5"),
+        (whole, gridded(actual[:, :1].copy()), {}, r"another grid.*2 channels.*1 channel"),
+        (whole, gridded(actual[:, :1].copy()).with_metadata({}), {}, r"88.* do not fit the grid"),
+        (whole, gridded(actual, start=3), {}, r"\(0 to 2\) and .* \(3 to 5\) must have times"),
+        (whole, whole[:2], {"intersect": False}, r"`pred_series` \(0 to 1\) must .* equally long"),
+        (samples, whole, {}, "`actual_series` must have one sample, got 5"),
     ):
         with pytest.raises(ValueError, match=message):
             frame_mse(first, second, **options)

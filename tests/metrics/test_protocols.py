@@ -95,10 +95,13 @@ def test_traffic_takes_the_root_after_averaging():
     assert table["RMSE"].tolist() == [np.sqrt(5.0)] * 2
 
 
-def test_a_table_of_one_metric_or_one_frame():
+def test_tables_of_one_metric_or_frame_and_of_lists():
     assert protocol("taxibj").table(np.array([1.0, 3.0]))["MSE"].tolist() == [1.0, 3.0, 2.0]
     assert protocol("taxibj").table([1.0, 3.0])["MSE"].tolist() == [2.0, 2.0]
     assert protocol("kth").table(np.array([30.0, 0.8])).shape == (2, 2)
+    rows, table = [[1.0, 0.5], [7.0, 1.5]], protocol("traffic").table
+    for given in (rows, [np.array(rows)] * 2):  # frames, and an array for each series
+        pd.testing.assert_frame_equal(table(given), table(np.array(rows)))
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (5, 3, 2)])
@@ -124,9 +127,7 @@ def test_names_and_ranges_that_mean_nothing_are_refused(arguments, message):
 def test_a_protocol_is_documented_and_cannot_be_changed(name):
     rules = protocol(name)
     assert rules.name == name
-    assert rules.description
-    assert rules.unknown
-    assert rules.sources
+    assert all((rules.description, rules.unknown, rules.sources))
     rules["metric"].clear()
     rules["metric_kwargs"][0]["data_range"] = 7.0
     assert len(rules["metric"]) == len(rules["metric_kwargs"]) == len(rules.labels)
@@ -135,10 +136,3 @@ def test_a_protocol_is_documented_and_cannot_be_changed(name):
         rules.labels = ()
     with pytest.raises(TypeError):
         PROTOCOLS["mine"] = rules
-
-
-def test_a_nested_list_is_a_table_of_frames_and_a_list_of_arrays_one_for_each_series() -> None:
-    rows = [[1.0, 0.5], [7.0, 1.5]]
-    rules = protocol("traffic")
-    pd.testing.assert_frame_equal(rules.table(rows), rules.table(np.array(rows)))
-    pd.testing.assert_frame_equal(rules.table([np.array(rows)] * 2), rules.table(np.array(rows)))

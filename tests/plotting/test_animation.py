@@ -49,11 +49,10 @@ class TestFiles:
         for one, other in zip(gif, mp4, strict=True):
             assert np.abs(other.astype(int) - one).mean() < 3.0
         with av.open(str(paths[1])) as container:
-            stream = container.streams.video[0]
-            assert (stream.codec_context.name, stream.average_rate) == ("h264", 5)
+            assert container.streams.video[0].average_rate == 5
 
     def test_a_failure_leaves_the_old_file(self, blinking, tmp_path, monkeypatch):
-        path = tmp_path / "forecast.mp4"
+        path = tmp_path / f"{'a' * 251}.mp4"
         path.write_bytes(b"old")
 
         def fail(draft, pictures, rate):
@@ -72,16 +71,15 @@ class TestFiles:
         assert animate(tmp_path / "a.gif", blinking[:2], None, blinking[2:]).exists()
 
     @pytest.mark.parametrize(
-        ("name", "fps", "error", "message"),
+        ("name", "fps", "message"),
         [
-            ("a.avi", 4, ValueError, '`path` must end in ".gif" or ".mp4", got .*a.avi'),
-            ("a.gif", 0.5, ValueError, r"`fps` must be finite and in \[1, 50\], got 0.5"),
-            ("a.gif", 51, ValueError, r"`fps` must be .*got 51"),
-            ("a.gif", "4", TypeError, "`fps` must be a number, got '4'"),
+            ("a.avi", 4, '`path` must end in ".gif" or ".mp4", got .*a.avi'),
+            ("a.gif", 0.5, r"`fps` must be finite and in \[1, 50\], got 0.5"),
+            ("a.gif", 51, r"`fps` must be .*got 51"),
         ],
     )
-    def test_refusals_name_the_argument(self, blinking, tmp_path, name, fps, error, message):
-        with pytest.raises(error, match=message):
+    def test_refusals_name_the_argument(self, blinking, tmp_path, name, fps, message):
+        with pytest.raises(ValueError, match=message):
             animate(tmp_path / name, blinking[:2], None, blinking[2:], fps=fps)
         assert list(tmp_path.iterdir()) == []
 
@@ -116,10 +114,6 @@ class TestPictures:
         assert seen[1][1] == {"Truth": 1.0, "Context": 1.0, "Absolute difference": 0.0}
         assert seen[3][1] == {"Truth": 3.0, "Forecast": 6.0, "Absolute difference": 3.0}
 
-    def test_without_a_truth_there_is_the_forecast_alone(self, series, tmp_path, seen):
-        animate(tmp_path / "a.gif", series[:2], None, series[2:3], channel=1)
-        assert [values for _, values, _ in seen] == [{"Context": 101.0}, {"Forecast": 102.0}]
-
     def test_models_stand_side_by_side_with_their_differences_below(self, series, tmp_path, seen):
         forecasts = {"MIM": series[2:3] * 2.0, "persistence": series[2:3] * 0.0}
         title = "How much rain the model expects over the coming days, " * 3
@@ -140,8 +134,9 @@ class TestPictures:
         differences = [values["Absolute difference"] for _, values, _ in seen]
         np.testing.assert_array_equal(differences, [np.nan] * 3)
 
-    def test_dates_are_shown_with_hours_where_these_vary(self, field, tmp_path, seen):
+    def test_without_a_truth_the_forecast_and_its_dates_are_shown(self, field, tmp_path, seen):
         animate(tmp_path / "a.gif", field[:1], None, field[1:2])
+        assert [list(values) for _, values, _ in seen] == [["Context"], ["Forecast"]]
         hourly = frames_to_series(np.zeros((2, 1, 2, 3)), start="2026-01-01", freq="30min")
         animate(tmp_path / "b.gif", hourly[:1], None, hourly[1:])
         titles = [title for title, *_ in seen]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import IO, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -30,8 +29,7 @@ FirstSlot: TypeAlias = Literal[0, 1]
 
 _HDF5: Final = {".h5", ".hdf5"}
 _NUMPY: Final = {".npz", ".npy"}
-_BAD_FILE: Final = (EOFError, OSError, RuntimeError, ValueError)  # of any kind
-_BAD_NUMPY: Final = (*_BAD_FILE, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+_DAMAGE: Final = (AttributeError, EOFError, KeyError, OSError, RuntimeError, ValueError)
 _MOST_COMPRESSED: Final = 1100  # deflate makes at most 1032 bytes of one
 
 
@@ -112,8 +110,7 @@ def read_flow(
         times = _times_from(start, frames.shape[axis], freq)
     else:
         raise ValueError(
-            f"`path` must be files that end in {sorted(_HDF5)}, or in {sorted(_NUMPY)}, got "
-            f"{list(map(str, files))}; read others yourself, and call `from_flow`"
+            f"`path` must be files that end in {sorted(_HDF5)}, or in {sorted(_NUMPY)}, got {path}"
         )
     return from_flow(frames, times, freq=freq, layout=layout, **options)
 
@@ -124,9 +121,11 @@ def read_hdf5(file: Path, *names: str) -> list[NDArray[Any]]:
     try:
         with h5py.File(file, "r") as content:
             for name in names:
-                _check_size(file, content[name].nbytes, content[name].id.get_storage_size())
+                stated, stored = content[name].nbytes, content[name].id.get_storage_size()
+                if stated > _MOST_COMPRESSED * stored:
+                    raise ValueError(f"{name} states {stated} bytes, which {stored} cannot hold")
             return [content[name][()] for name in names]
-    except (AttributeError, KeyError, *_BAD_FILE) as error:  # a group has no size
+    except _DAMAGE as error:
         raise ValueError(
             f"`path`: {file} must be a whole HDF5 file with the arrays {list(names)} ({error}); "
             "name the frames with `key`, or get the file again"
@@ -157,8 +156,8 @@ def _read_slots(
 ) -> tuple[NDArray[Any], Any]:
     if first_slot not in (0, 1):
         raise ValueError(
-            f"`first_slot` must be 0 or 1 for HDF5 files, got {first_slot!r}; pass 1 if the slots "
-            "of a day are counted from 01, as in TaxiBJ, or 0 if they are hours from 00 to 23"
+            f"`first_slot` must be 0 or 1 for HDF5 files, got {first_slot!r}; the slots of a day "
+            "are counted from 1 in TaxiBJ, hours often from 0"
         )
     parts = []
     for file in files:
@@ -178,35 +177,25 @@ def _read_numpy(file: Path, key: str | None) -> NDArray[Any]:
             names = archive.namelist() if key is None else [f"{key}.npy"]
             if len(names) != 1:
                 raise KeyError(f"it holds {names}")
-            _check_member(file, archive, archive.getinfo(names[0]))
-        with np.load(file, allow_pickle=False) as content:
-            named: NDArray[Any] = content[names[0].removesuffix(".npy")]
-            return named
-    except (KeyError, *_BAD_NUMPY) as error:
+            with archive.open(names[0]) as member:
+                _check_size(member, archive.getinfo(names[0]).file_size)
+                named: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+                return named
+    except (zipfile.BadZipFile, zlib.error, *_DAMAGE) as error:
         raise ValueError(
             f"`path`: {file} must be a whole {file.suffix} file of numbers ({error}); pass "
             "the name of the frames as `key` if it holds several arrays"
         ) from error
 
 
-def _check_member(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Compare the size that the header of an array states with that of its file."""
-    _check_size(file, info.file_size, info.compress_size)
-    with archive.open(info) as member:
-        np.lib.format.read_magic(member)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-        stated = member.tell() + math.prod(shape) * dtype.itemsize
-    if stated != info.file_size:
-        raise ValueError(f"the header states {stated} bytes, the file holds {info.file_size}")
-
-
-def _check_size(file: Path, stated: int, stored: int) -> None:
-    """Raise if an array is larger than any that the stored bytes can be unpacked to."""
-    if stated > _MOST_COMPRESSED * stored:
-        raise ValueError(
-            f"`path`: {file} states an array of {stated} bytes, which {stored} bytes cannot hold; "
-            "get the file again"
-        )
+def _check_size(file: IO[bytes], held: int) -> None:
+    """Compare the size that the header of an array states with what its file holds."""
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    stated = file.tell() + math.prod(shape) * dtype.itemsize
+    if stated != held:
+        raise ValueError(f"the header states {stated} bytes, the file holds {held}")
+    file.seek(0)
 
 
 def _joined(arrays: Sequence[NDArray[Any]], axis: int) -> NDArray[Any]:

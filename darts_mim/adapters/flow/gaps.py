@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,19 +21,6 @@ logger = logging.getLogger(__name__)
 Duplicates: TypeAlias = Literal["raise", "first", "last", "sum"]
 Gaps: TypeAlias = Literal["raise", "split", "nan", "zero", "previous", "linear"]
 Frames: TypeAlias = NDArray[np.floating[Any]]
-
-
-class Run(NamedTuple):
-    """Frames between two gaps."""
-
-    rows: slice
-    """Where the run lies among all frames."""
-
-    positions: NDArray[np.intp]
-    """The steps, from 0, that have a frame; the others are to be filled."""
-
-    times: Any
-    """The regular DatetimeIndex or RangeIndex of the run."""
 
 
 def check_choice(name: str, value: object, choices: object) -> None:
@@ -100,8 +87,16 @@ def merge_duplicates(
     return np.asarray(frames[is_kept]), times[is_kept]
 
 
-def find_runs(times: pd.Index[Any], freq: Any, gaps: Gaps, max_gap: int | None) -> list[Run]:
-    """Cut ordered, unique times at the gaps that are not filled."""
+def find_runs(
+    times: pd.Index[Any], freq: Any, gaps: Gaps, max_gap: int | None
+) -> list[tuple[slice, Any]]:
+    """Cut ordered, unique times at the gaps that are not filled.
+
+    Returns
+    -------
+    list of (slice, DatetimeIndex or RangeIndex)
+        For each run, where it lies among the times, and its regular times.
+    """
     step = _step_of(times, freq)
     positions = _positions(times, step)
     spelt = getattr(step, "freqstr", step)
@@ -121,34 +116,29 @@ def find_runs(times: pd.Index[Any], freq: Any, gaps: Gaps, max_gap: int | None) 
     limit = 0 if gaps == "split" else np.inf if max_gap is None else max_gap
     runs = []
     for start, stop in pairwise([0, *np.flatnonzero(missing > limit) + 1, len(times)]):
-        within = positions[start:stop] - positions[start]
-        length = int(within[-1]) + 1
+        length = int(positions[stop - 1] - positions[start]) + 1
         check_span(length, stop - start, times[start], times[stop - 1], "pass `max_gap`")
         if isinstance(times, pd.DatetimeIndex):
             regular: Any = pd.date_range(times[start], periods=length, freq=step)
         else:
             regular = times[start] + step * pd.RangeIndex(length)
-        runs.append(Run(slice(start, stop), within, regular))
+        runs.append((slice(start, stop), regular))
     return runs
 
 
-def fill(frames: Frames, run: Run, gaps: Gaps) -> Frames:
-    """Return a frame for each time of a run; a view of `frames` if none is missing."""
-    known, positions = frames[run.rows], run.positions
-    if len(known) == len(run.times):
-        return known
-    steps = np.arange(len(run.times))
-    before = np.searchsorted(positions, steps, side="right") - 1
-    filled = np.asarray(known[before])
-    is_missing = positions[before] != steps
+def fill(frames: Frames, times: pd.Index[Any], regular: Any, gaps: Gaps) -> Frames:
+    """Return a frame for each regular time of a run; `frames` themselves if none is missing."""
+    if len(frames) == len(regular):
+        return frames
+    before = times.get_indexer(regular, method="ffill")
+    filled, is_missing = np.asarray(frames[before]), ~regular.isin(times)
     if gaps in ("nan", "zero"):
         filled[is_missing] = np.nan if gaps == "nan" else 0.0
     elif gaps == "linear":
-        last = before[is_missing]
-        way = positions[last + 1] - positions[last]
-        share = ((steps[is_missing] - positions[last]) / way).astype(frames.dtype)
-        share = share.reshape(-1, *[1] * (frames.ndim - 1))
-        filled[is_missing] = (1 - share) * known[last] + share * known[last + 1]
+        last, known = before[is_missing], np.flatnonzero(~is_missing)
+        share = (np.flatnonzero(is_missing) - known[last]) / (known[last + 1] - known[last])
+        share = share.astype(frames.dtype).reshape(-1, *[1] * (frames.ndim - 1))
+        filled[is_missing] = (1 - share) * frames[last] + share * frames[last + 1]
     return filled
 
 
@@ -175,8 +165,7 @@ def _step_of(times: pd.Index[Any], freq: Any) -> Any:
         freq = pd.infer_freq(times)
     if freq is None:
         steps = pd.Series(times[1:] - times[:-1])
-        counts = steps.value_counts()
-        if len(times) < 3 or counts[steps.min()] < counts.max():
+        if len(times) < 3 or steps.mode()[0] != steps.min():
             raise ValueError(
                 f"`freq` cannot be read from {len(times)} `times`, whose smallest step must be the "
                 "most common one; pass it, for example freq='30min'"

@@ -152,7 +152,8 @@ def from_flow(
         array, index = drop_zeros(array, index, grid_of(whole).mask)
     array, index = merge_duplicates(*put_in_order(array, index, sort), duplicates)
     runs = find_runs(index, freq, gaps, max_gap)
-    kept = [run for run in runs if len(run.times) >= checked_integer("min_length", min_length)]
+    least = checked_integer("min_length", min_length)
+    kept = [(rows, regular) for rows, regular in runs if len(regular) >= least]
     if len(kept) < len(runs):
         logger.warning("Dropped %d of %d runs: too short.", len(runs) - len(kept), len(runs))
     if not kept:
@@ -160,17 +161,17 @@ def from_flow(
     # Any: without a B in the layout, `frames_to_series` returns one series
     series: list[Any] = [
         frames_to_series(
-            fill(array, run, gaps),
+            fill(array[rows], index[rows], regular, gaps),
             layout="TSCHW",
-            times=wall_clock(run.times),
-            freq=run.times.freq if hasattr(run.times, "freq") else run.times.step,
+            times=wall_clock(regular),
+            freq=regular.freq if hasattr(regular, "freq") else regular.step,
             static_fields=static_fields,
-            attributes=with_time_zone(attributes, time_zone(run.times)),
+            attributes=with_time_zone(attributes, time_zone(regular)),
             metadata=metadata,
             dtype=None,
             **of_grid,
         )
-        for run in kept
+        for rows, regular in kept
     ]
     return series if gaps == "split" or max_gap is not None else series[0]
 
@@ -201,8 +202,8 @@ def to_flow(
     Raises
     ------
     ValueError
-        If there is no series, the series overlap or differ in grid, time zone or number of
-        samples, or `layout` has a B.
+        If there is no series, the series overlap or differ in grid or time zone, or `layout` has a
+        B.
 
     See Also
     --------
@@ -240,20 +241,13 @@ def _in_order(series: TimeSeries | Sequence[TimeSeries]) -> list[TimeSeries]:
         start: Any = late.start_time()  # a date or a number, which pandas' stubs keep apart
         if start <= early.end_time():
             raise ValueError(
-                f"`series` must not overlap, got {time_span(early)} and {time_span(late)}; cut one "
-                "of them, or convert them one by one"
+                f"`series` must not overlap, got {time_span(early)} and {time_span(late)}"
             )
-        if _kind(early) != _kind(late):
-            raise ValueError(
-                "`series` must agree in grid, number of samples and time zone, got "
-                f"{_kind(early)} and {_kind(late)}; convert them one by one"
-            )
+        grids = grid_of(early), grid_of(late)
+        zones = [grid.attributes_of("time").get("time_zone") for grid in grids]
+        if grids[0] != grids[1] or zones[0] != zones[1]:
+            raise ValueError(f"`series` must agree in grid and time zone, got {grids}, {zones}")
     return parts
-
-
-def _kind(series: TimeSeries) -> tuple[Any, ...]:
-    grid = grid_of(series)
-    return grid, series.n_samples, grid.attributes_of("time").get("time_zone")
 
 
 def _is_known(series: TimeSeries) -> NDArray[np.bool_]:

@@ -12,9 +12,6 @@ from typing import Any
 from darts_mim._optional import import_optional
 from darts_mim.adapters.video.rates import constant_rate
 
-# FFmpeg draws text letter by letter.
-_TEXT = {"tty", "bin", "adf", "idf", "xbin"}
-
 _CODEC_OPTIONS = {
     # an error rather than a frame in which damage is painted over
     "err_detect": "crccheck+bitstream+buffer+explode",
@@ -129,7 +126,7 @@ def open_clip(path: Path) -> Iterator[Clip]:
         )
     with container:
         stream = container.streams.best("video")
-        if container.format.name in _TEXT or stream is None or stream.codec_context is None:
+        if stream is None or stream.codec_context is None:
             raise ValueError(
                 f"`path`: {str(path)!r} must hold moving pictures, got a file of the format "
                 f"{container.format.long_name!r} without any; leave it out"

@@ -114,10 +114,7 @@ def write_video(
     """
     target = Path(path)
     if target.suffix.lower() not in _FORMATS:
-        raise ValueError(
-            f"`path` must end in {' or '.join(_FORMATS)}, got {str(path)!r}; .mp4 is for players "
-            "and browsers, .mkv without loss, and `write_gif` writes .gif"
-        )
+        raise ValueError(f"`path` must end in {' or '.join(_FORMATS)}, got {str(path)!r}")
     rate = frame_rate(series, fps, _MOST_FRAMES)
     pictures = pictures_of(series, channel, vmin, vmax, cmap, scale)
     with whole_file(target) as draft:
@@ -140,9 +137,9 @@ def pictures_of(
     series, channel, vmin, vmax, cmap, scale
         As in `write_video`.
 
-    Returns
-    -------
-    iterator of array
+    Yields
+    ------
+    array
         Of shape (H, W, 1) for grey or (H, W, 3) for colours, in pixels.
 
     Raises
@@ -155,51 +152,36 @@ def pictures_of(
     channels = _channels(grid, channel)
     low, high = (0.0 if vmin is None else vmin), (1.0 if vmax is None else vmax)
     if not low < high:
-        raise ValueError(f"`vmin` must be below `vmax`, got {low} and {high}; give both or neither")
+        raise ValueError(f"`vmin` must be below `vmax`, got {low} and {high}")
     palette = None
     if cmap is not None:
         from matplotlib import colormaps  # most clips are written without one
 
         if channels == slice(None) and grid.channels > 1:
-            raise ValueError(
-                f"`cmap={cmap!r}` colours a single channel, got {grid}; choose one with `channel`"
-            )
+            raise ValueError(f"`cmap={cmap!r}` needs one `channel`, got all of {grid}")
         palette = colormaps[cmap](np.linspace(0, 1, _PEAK + 1), bytes=True)[:, :3]
     known = True if grid.mask is None else grid.mask[..., np.newaxis]
     checked_integer("scale", scale)
-
-    def drawn() -> Iterator[NDArray[np.uint8]]:
-        is_cut = False
-        for samples in frames[..., channels]:
-            shares = (np.median(samples, axis=0) - low) / (high - low)
-            is_known = np.isfinite(shares) & known
-            shares = np.where(is_known, shares, 0)
-            is_cut |= bool((np.abs(shares - 0.5) > 0.5 + 0.5 / _PEAK).any())
-            picture = np.rint(np.clip(shares, 0, 1) * _PEAK).astype(np.uint8)
-            if palette is not None:
-                picture = np.where(is_known, palette[picture[..., 0]], np.uint8(_MISSING_LEVEL))
-            yield picture.repeat(scale, 0).repeat(scale, 1)
-        if is_cut and None in (vmin, vmax):
-            logger.warning("Cut off values outside %g to %g; pass `vmin` and `vmax`.", low, high)
-
-    return drawn()
+    is_cut = False
+    for samples in frames[..., channels]:
+        shares = (np.median(samples, axis=0) - low) / (high - low)
+        is_known = np.isfinite(shares) & known
+        shares = np.where(is_known, shares, 0)
+        is_cut |= bool((np.abs(shares - 0.5) > 0.5 + 0.5 / _PEAK).any())
+        picture = np.rint(np.clip(shares, 0, 1) * _PEAK).astype(np.uint8)
+        if palette is not None:
+            picture = np.where(is_known, palette[picture[..., 0]], np.uint8(_MISSING_LEVEL))
+        yield picture.repeat(scale, 0).repeat(scale, 1)
+    if is_cut and None in (vmin, vmax):
+        logger.warning("Cut off values outside %g to %g; pass `vmin` and `vmax`.", low, high)
 
 
 def frame_rate(series: TimeSeries, fps: float | None, most: int) -> Fraction:
     """Return the frames per second to show a series at: those given, or those of its clip."""
     given: Any = grid_of(series).attributes_of("time").get(RATE) if fps is None else fps
     if given is None:
-        raise ValueError(
-            "`fps` must be the number of frames to show per second, because `series` comes from no "
-            "clip; pass for example fps=4"
-        )
-    rate = checked_rate(given)
-    if rate > most:
-        raise ValueError(
-            f"`fps` must be at most {most} in this format, got {given}; drop frames with "
-            "`series[::2]`, or show them more slowly"
-        )
-    return rate
+        raise ValueError("`fps` must be given, because `series` comes from no clip; pass fps=4")
+    return checked_rate(given, most)
 
 
 def encode(path: Path, pictures: Iterable[NDArray[np.uint8]], rate: Fraction) -> None:
@@ -241,7 +223,7 @@ def encode(path: Path, pictures: Iterable[NDArray[np.uint8]], rate: Fraction) ->
         for number, picture in enumerate(chain([first], pictures)):
             pixels = picture[..., 0] if given == "gray" else picture
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=given)
-            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix)
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix, threads=1)
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -260,8 +242,5 @@ def _channels(grid: Grid, channel: int | str | None) -> Any:
     names: list[Any] = list(grid.channel_names)
     number = names.index(channel) if channel in names else channel
     if number not in range(grid.channels):
-        raise ValueError(
-            f"`channel` must be one of {names} or its number, got {channel!r}; only series of one "
-            "channel, or of red, green and blue, can be drawn without it"
-        )
+        raise ValueError(f"`channel` must be one of {names} or its number, got {channel!r}")
     return [number]

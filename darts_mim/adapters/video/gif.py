@@ -6,7 +6,6 @@ Letters for shapes: T time, C channels, H height (rows), W width (columns), in p
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -78,10 +77,7 @@ def write_gif(
     """
     target = Path(path)
     if target.suffix.lower() != ".gif":
-        raise ValueError(
-            f'`path` must end in ".gif", got {str(path)!r}; rename the file, or write a clip with '
-            "`write_video`"
-        )
+        raise ValueError(f'`path` must end in ".gif", got {str(path)!r}; rename the file')
     steps = hundredths(len(series), frame_rate(series, fps, _MOST_FRAMES))
     pictures = pictures_of(series, channel, vmin, vmax, cmap, scale)
     save_gif(target, pictures, [10 * step for step in steps])
@@ -103,12 +99,7 @@ def save_gif(
     frames_rgb
         An array (T, H, W, 3), or an iterable of frames (H, W, 3). Grey ones may be (H, W, 1).
     durations_ms
-        How long each frame is shown, in milliseconds. A GIF stores multiples of 10.
-
-    Raises
-    ------
-    ValueError
-        If a frame, or a row of equal frames, lasts longer than the 655 s that a GIF can store.
+        How long each frame is shown, in milliseconds. A GIF stores multiples of 10, up to 655 s.
 
     Examples
     --------
@@ -117,15 +108,9 @@ def save_gif(
     """
     images = map(_indexed, frames_rgb)
     with whole_file(path) as draft:
-        try:
-            next(images).save(
-                draft, save_all=True, append_images=images, duration=list(durations_ms), loop=0
-            )
-        except (struct.error, OverflowError) as error:
-            raise ValueError(
-                f"`fps`: a frame, or a row of equal frames, of {str(path)!r} lasts longer than the "
-                "655 s that a GIF can store; show more frames per second"
-            ) from error
+        next(images).save(
+            draft, save_all=True, append_images=images, duration=list(durations_ms), loop=0
+        )
 
 
 def _indexed(frame: NDArray[np.uint8]) -> Image.Image:

@@ -47,10 +47,8 @@ def read_images(paths: Sequence[Path], look: Look) -> Iterator[tuple[str, NDArra
     FileNotFoundError
         If there is no such file.
     ValueError
-        If an image is damaged, transparent, or has no range of its own; or if sizes differ and
-        `look` has none.
+        If an image is damaged, transparent, or has no range of its own.
     """
-    first = None
     for path in paths:
         # By name, Pillow 13 maps a grey TIFF file, and mixes its pixels up if it is to be rotated.
         with path.open("rb") as file:
@@ -62,15 +60,7 @@ def read_images(paths: Sequence[Path], look: Look) -> Iterator[tuple[str, NDArra
                 name = f"page {page} of {str(path)!r}" if page else repr(str(path))
                 with errors_named(path, *_DAMAGE):
                     image.seek(page)
-                found = sorted(image.size)
-                first = first or found
-                if look.size is None and found != first:  # before it takes memory
-                    raise ValueError(
-                        f"`path`: {name} has sides of {found} pixels, the images before it {first};"
-                        " pass `size`, or read them apart"
-                    )
-                is_deep = ";16" in str(image.tile[:1]) and not image.mode.startswith("I;16")
-                with errors_named(path, *_DAMAGE):
+                    is_deep = ";16" in str(image.tile[:1]) and not image.mode.startswith("I;16")
                     image.load()
                 if is_deep:
                     yield name, _deep_colours(path, pages, look, name)
@@ -94,8 +84,7 @@ def _intensities(image: Image.Image, look: Look, name: str) -> NDArray[Any]:
     else:
         raise ValueError(
             f"`path`: {name} must hold grey or RGB colours of at most 16 bits, got Pillow's mode "
-            f"{image.mode!r}, whose range is not known; convert it, or load it yourself and pass "
-            "the frames to `frames_to_series`"
+            f"{image.mode!r}, whose range is not known; convert it, or use `frames_to_series`"
         )
     pixels = np.atleast_3d(np.asarray(upright)).astype(look.dtype) / look.dtype.type(peak)
     frame = np.moveaxis(1 - pixels if is_inverted else pixels, -1, 0)

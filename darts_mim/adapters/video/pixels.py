@@ -22,26 +22,6 @@ _RED_AND_BLUE = {1: (0.2126, 0.0722), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10
 _FULL_RANGE = 2
 
 
-def checked_frame_size(size: Any) -> tuple[int, int] | None:
-    """Return the rows and columns that frames are to have.
-
-    Examples
-    --------
-    >>> checked_frame_size(64), checked_frame_size((48, 64)), checked_frame_size(None)
-    ((64, 64), (48, 64), None)
-    """
-    if size is None:
-        return None
-    if not isinstance(size, tuple | list):
-        size = (size, size)
-    if len(size) != 2:
-        raise ValueError(
-            f"`size` must be (height, width) or one integer for a square, got {size!r}; pass for "
-            "example (48, 64)"
-        )
-    return checked_integer("size[0]", size[0]), checked_integer("size[1]", size[1])
-
-
 class Look(NamedTuple):
     """How frames are to be read: rows and columns, whether as grey, and the floating type."""
 
@@ -52,9 +32,12 @@ class Look(NamedTuple):
     @classmethod
     def checked(cls, size: Any, grey: bool, dtype: DTypeLike) -> Look:
         """Check the arguments of a reader."""
-        if dtype is None or np.dtype(dtype) not in (np.float32, np.float64):
+        if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"`dtype` must be np.float32 or np.float64, got {dtype!r}")
-        return cls(checked_frame_size(size), grey, np.dtype(dtype).newbyteorder("="))
+        if size is not None:
+            height, width = size if isinstance(size, tuple | list) else (size, size)
+            size = checked_integer("size", height), checked_integer("size", width)
+        return cls(size, grey, np.dtype(dtype).newbyteorder("="))
 
 
 def intensities(frame: Any, reformatter: Any, look: Look, name: str) -> NDArray[Any]:
@@ -91,13 +74,18 @@ def intensities(frame: Any, reformatter: Any, look: Look, name: str) -> NDArray[
             f"`path`: {name} must have at most {_MOST_BITS} bits a channel and be rotated by right "
             f"angles, got {bits} bits ({held.name}) and {frame.rotation} degrees; convert the clip"
         )
+
+    def converted(kind: str) -> Any:
+        # of several threads one may write over the edge of another's rows
+        return reformatter.reformat(frame, format=kind, threads=1)
+
     if held.has_palette or any(part.is_alpha for part in parts):
-        check_opaque(reformatter.reformat(frame, format="rgba").to_ndarray()[..., 3], name)
+        check_opaque(converted("rgba").to_ndarray()[..., 3], name)
 
     def planes(kind: str) -> NDArray[Any]:
         depth = "" if bits == 8 else f"{bits}le"
-        planar = reformatter.reformat(frame, format=kind + depth)
-        return np.stack([_pixels(plane, bits) for plane in planar.planes]).astype(look.dtype)
+        planar = converted(kind + depth).planes
+        return np.stack([_pixels(plane, bits) for plane in planar]).astype(look.dtype)
 
     peak = look.dtype.type(2**bits - 1)
     if held.is_rgb or held.has_palette:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -16,21 +17,16 @@ from darts_mim.checks import checked_number
 _LARGEST_DENOMINATOR = 100_000
 
 
-def checked_rate(fps: Any) -> Fraction:
-    """Return frames per second as the fraction they stand for.
+def checked_rate(fps: Any, most: float = math.inf) -> Fraction:
+    """Return frames per second, at most `most`, as the fraction they stand for.
 
     Examples
     --------
     >>> checked_rate(29.97002997002997), checked_rate(12.5)
     (Fraction(30000, 1001), Fraction(25, 2))
     """
-    rate = Fraction(checked_number("fps", fps)).limit_denominator(_LARGEST_DENOMINATOR)
-    if rate <= 0:
-        raise ValueError(
-            f"`fps` must be at least {1 / _LARGEST_DENOMINATOR:g}, got {fps}; pass for example 25, "
-            "and slower steps as `freq`"
-        )
-    return rate
+    number = checked_number("fps", fps, 1 / _LARGEST_DENOMINATOR, most)
+    return Fraction(number).limit_denominator(_LARGEST_DENOMINATOR)
 
 
 def hundredths(count: int, rate: Fraction) -> list[int]:
@@ -89,8 +85,7 @@ def constant_rate(
         usual = 1 / max(np.median(np.diff(shown)), 1e-3)
         raise ValueError(
             f"`path`: {str(path)!r} has no constant frame rate: frame {worst} is shown at "
-            f"{shown[worst]:.4g} s, but would be at {expected[worst]:.4g} s at its mean rate of "
-            f"{float(mean):.4g} frames per second; pass `fps`, for example fps={usual:.3g}, to "
-            "read it at a constant rate by its time stamps"
+            f"{shown[worst]:.4g} s, but would be at {expected[worst]:.4g} s at its mean rate; pass "
+            f"`fps`, for example fps={usual:.3g}, to read it by its time stamps"
         )
     return mean

@@ -94,12 +94,12 @@ def read_video(
     ImportError
         If PyAV is missing: install the extra ``video``.
     TypeError
-        If `path` is neither a path nor a sequence of them, `dtype` is not floating, or another
-        argument is of the wrong type.
+        If `dtype` is not floating, or another argument is of the wrong type.
     ValueError
-        If FFmpeg cannot read a file or finds damage in it; if frames change their size without
-        `size`, are transparent, or have no constant rate without `fps`; if the clip ends before
-        `stop_frame`; or if an argument is out of its range.
+        If `path` is neither a path nor a list of at least one; if FFmpeg cannot read a file or
+        finds damage in it; if frames change their size without `size`, are transparent, or have no
+        constant rate without `fps`; if the clip ends before `stop_frame`; or if an argument is out
+        of its range.
 
     See Also
     --------
@@ -188,11 +188,11 @@ def read_frames(
     ImportError
         If an image has colours of 16 bits and PyAV is missing: install the extra ``video``.
     TypeError
-        If `path` is neither a path nor a sequence of them, or `dtype` is not floating.
+        If `dtype` is not floating.
     ValueError
-        If a folder holds no image; if an image is damaged, transparent, or holds numbers without a
-        range, such as floats; or if sizes differ without `size`, or grey and coloured images are
-        mixed without `grey`.
+        If `path` is neither a path nor a list of at least one; if a folder holds no image; if an
+        image is damaged, transparent, or holds numbers without a range, such as floats; or if sizes
+        differ without `size`, or grey and coloured images are mixed without `grey`.
 
     See Also
     --------
@@ -264,8 +264,7 @@ def _images_in(folder: Path) -> list[Path]:
     others = sorted(path.name for path in files - images)
     if not images:
         raise ValueError(
-            f"`path`: {str(folder)!r} must hold images ({', '.join(_ENDINGS)}), got {len(others)} "
-            f"other files {others[:3]}; pass the folder that holds them, or convert them"
+            f"`path`: {str(folder)!r} must hold images ({', '.join(_ENDINGS)}), got {others[:3]}"
         )
     if others:
         logger.warning("Ignored %d files of %s: %s", len(others), folder, ", ".join(others[:5]))

@@ -30,13 +30,11 @@ def checked_paths(path: Any) -> list[Path]:
     """Return one path or a sequence of them as a list of at least one."""
     if isinstance(path, str | os.PathLike):
         return [Path(path)]
-    if not isinstance(path, Sequence) or not all(isinstance(p, str | os.PathLike) for p in path):
-        raise TypeError(
-            f"`path` must be a path or a list of paths, got {type(path).__name__}; bring the files "
-            "of a folder into an order, for example with `sorted(folder.glob('*.avi'))`"
+    if not isinstance(path, Sequence) or not path:  # what has no order, such as `glob` and sets
+        raise ValueError(
+            f"`path` must be a path or a list of at least one, got {path!r}; bring the files of a "
+            "folder into an order, for example with `sorted(folder.glob('*.avi'))`"
         )
-    if not path:
-        raise ValueError("`path` must not be an empty list; check the pattern that made it")
     return [Path(one) for one in path]
 
 
@@ -98,12 +96,7 @@ def make_series(
     attributes["global"] = {"source": source}
     if rate is not None:
         attributes["time"] = {RATE: float(rate)}
-    if freq is None and start is not None and not isinstance(start, int | np.integer):
-        if rate is None:
-            raise ValueError(
-                f"`freq` must be the time from a frame to the next, because {source!r} has no "
-                "frame rate; pass for example freq='40ms' or freq='5min'"
-            )
+    if freq is None and rate and not isinstance(start, int | np.integer | None):
         freq = pd.Timedelta(round(10**9 / rate), "ns")
     index = make_time_index(first + len(frames), None, start, freq)
     series = frames_to_series(

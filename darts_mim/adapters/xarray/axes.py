@@ -70,26 +70,21 @@ def find_axes(data: xr.Dataset, given: Mapping[str, str | None]) -> Axes:
     """
     import_optional("cf_xarray", extra="xarray")  # gives Datasets the accessor `cf`
     dims: dict[str, str] = {}
-    for role in ("time", "y", "x", "channel", "sample"):
-        name = given[role]
+    for role, name in given.items():
         if name is not None:
             dims[role] = _named(data, role, name)
         elif role in _CF_AXES:
             dims[role] = _found(data, role)
         elif found := [d for d in _free(data, dims) if d.lower() in _NAMES[role]]:
-            dims[role] = _only(found, role, data)
+            dims[role] = _only(found, role)
     if len(set(dims.values())) < len(dims):
         raise ValueError(
             f"`data` must have a dimension for each axis, got {dims}; pass another one"
         )
-    made = [
-        dim for dim in (QUANTILE, PARAMETER) if dim in set(_free(data, dims)) & set(data.coords)
-    ]
-    made = [dim for dim in made if data[dim].attrs.get("long_name") == long_name(dim)]
+    made = (d for d in _free(data, dims) if data[d].attrs.get("long_name") == long_name(d))
+    optional: dict[str, Any] = {"channel": None, "sample": None, "parameter": next(made, None)}
     coordinates = {role: _coordinate(data, role, dims[role], given[role]) for role in _CF_AXES}
-    optional: dict[str, Any] = {"channel": None, "sample": None}
-    optional["parameter"] = made[0] if made else None
-    return Axes(**(optional | dims), coordinates=coordinates)
+    return Axes(**{**optional, **dims}, coordinates=coordinates)
 
 
 def long_name(dim: str) -> str:
@@ -130,12 +125,11 @@ def _found(data: xr.Dataset, role: str) -> str:
     dated = [c.name for c in data.coords.values() if role == "time" and is_dates(c)]
     for dims in (*(_along(data, names) for names in (*_attributed(data, role), dated)), named):
         if dims:
-            return _only(dims, role, data)
+            return _only(dims, role)
     raise ValueError(
         f"`data` has no dimension for `{role}` with the attributes of one (axis, standard_name, "
         f"units) or its name ({', '.join(sorted(_NAMES[role]))}), got {dict(data.sizes)}; pass "
-        f"`{role}=`, add a time to one frame, `data.expand_dims(time=[...])`, or interpolate it "
-        "to rows and columns"
+        f"`{role}=`, or add a time to one frame, `data.expand_dims(time=[...])`"
     )
 
 
@@ -151,15 +145,15 @@ def _along(data: xr.Dataset, names: list[Any]) -> list[str]:
     return [dim for dim in _dims(data) if dim in dims]
 
 
-def _only(dims: list[str], role: str, data: xr.Dataset) -> str:
-    """Return the only dimension, or the only one with a name of the axis."""
-    named = [d for d in dims if d.lower() in _NAMES[role]]
-    for candidates in (dims, named):
+def _only(names: list[str], role: str) -> str:
+    """Return the only dimension or coordinate, or the only one with a name of the axis."""
+    named = [name for name in names if name.lower() in _NAMES[role]]
+    for candidates in (names, named):
         if len(candidates) == 1:
             return candidates[0]
     raise ValueError(
-        f"`data` has several dimensions that may be `{role}`: {dims}; choose with "
-        f"{role}={dims[0]!r}, or select the variables of one grid"
+        f"`data` has several dimensions or coordinates that may be `{role}`: {names}; choose with "
+        f"{role}={names[0]!r}, or select the variables of one grid"
     )
 
 
@@ -170,7 +164,7 @@ def _dims(data: xr.Dataset) -> list[str]:
 
 
 def _free(data: xr.Dataset, dims: Mapping[str, str]) -> list[str]:
-    return [d for d in _dims(data) if d not in dims.values()]
+    return [dim for dim in _dims(data) if dim not in dims.values()]
 
 
 def _coordinate(data: xr.Dataset, role: str, dim: str, name: str | None) -> str | None:
@@ -184,9 +178,4 @@ def _coordinate(data: xr.Dataset, role: str, dim: str, name: str | None) -> str 
         return dim
     # the time of a run and the time it is for, say
     found = sorted(set(attributed) & set(dates) or dates or set(attributed))
-    if role == "time" and len(found) > 1:
-        raise ValueError(
-            f"`data` has several coordinates of dates along {dim!r}: {found}; choose the times of "
-            f"the frames with time={found[0]!r}"
-        )
-    return found[0] if len(found) == 1 else None
+    return _only(found, role) if len(found) == 1 or (found and role == "time") else None

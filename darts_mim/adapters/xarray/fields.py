@@ -61,26 +61,20 @@ def field_names(data: xr.Dataset, axes: Axes, static: Sequence[str]) -> list[str
         If there is none, or one is empty, not decoded, or has a dimension that is no axis; or if
         there are variables that are neither channels nor belong to some.
     """
-    needed = {axes.time, axes.y, axes.x}
+    needed, known = {axes.time, axes.y, axes.x}, set(axes.order)
     linked = linked_names(data, list(data.variables), LINKS)
     beside = {name for name in linked if not needed <= set(data[name].dims)}
     beside |= names_of_places(data, axes) | set(static)
     names = [str(name) for name in data.data_vars if name not in beside]
-    others = [name for name in names if not needed <= set(data[name].dims)]
-    if others or not names:
+    wrong = {n: data[n].dims for n in names if not needed <= set(data[n].dims) <= known}
+    if wrong or not names:
         raise ValueError(
             f"`data` must have variables along {axes.time!r}, {axes.y!r} and {axes.x!r} alone, got "
-            f"{ {name: data[name].dims for name in others} }; select fields, such as "
-            f"data[['sst']], leave these out, data.drop_vars({others}), or name those that do not "
-            "change with time in `static`"
+            f"{wrong}; select fields, such as data[['sst']], or entries, data.isel(level=0); name "
+            "a further dimension in `channel` or `sample`, and variables that do not change with "
+            "time in `static`"
         )
     for name in names:
-        other = [str(dim) for dim in data[name].dims if dim not in axes.order]
-        if other:
-            raise ValueError(
-                f"`data` has a field {name!r} with the dimensions {other} beside time, y, x; take "
-                f"one entry, `data.isel({other[0]}=0)`, or pass channel={other[0]!r} or sample="
-            )
         _check_values(name, data[name])
     return names
 
@@ -124,7 +118,7 @@ def read_static(
     TypeError
         If one holds no real numbers.
     ValueError
-        If one is missing, lies along other dimensions than rows and columns, or is not finite.
+        If one is missing, or lies along other dimensions than rows and columns.
     """
     fields = {}
     for name in names:
@@ -135,40 +129,23 @@ def read_static(
             )
         _check_values(name, data[name])
         fields[name] = data[name].transpose(axes.y, axes.x).to_numpy()
-        if not np.isfinite(fields[name]).all():
-            raise ValueError(
-                f"`static` must name fields without NaN or infinity, got {name!r}; fill them, for "
-                f"example with data.assign({name}=data[{name!r}].fillna(0))"
-            )
     return fields
 
 
 def read_mask(given: Any, observed: NDArray[np.bool_], axes: Axes) -> NDArray[np.bool_] | None:
-    """Return the mask (H, W), or None without one.
-
-    Raises
-    ------
-    ValueError
-        If it would hide all cells.
-    """
+    """Return the mask (H, W), which the grid checks, or None without one."""
     if isinstance(given, xr.DataArray):
         given = given.transpose(axes.y, axes.x)
-    mask: NDArray[Any] = np.asarray(given if np.ndim(given) else observed.all(axis=0))
-    if np.ndim(given):  # the grid checks it
-        return mask
+    if np.ndim(given):
+        return np.asarray(given)
+    mask = np.asarray(observed.all(axis=0))
     if not given or mask.all():
         return None
-    if not mask.any():
-        raise ValueError(
-            "`mask=True` hides cells that some channel never has a value in, which are all; leave "
-            "empty channels out, or pass mask=False"
-        )
     partly = int((observed.any(axis=0) & ~mask).sum())
     if partly:
         logger.warning(
-            "`mask=True` hides %s in all channels because some channel never has a value there, "
-            "though others have: a grid has one mask. Make a series of each channel, or pass "
-            "mask=False, to keep their values.",
+            "`mask=True` hides %s in all channels because some channel never has a value there: a "
+            "grid has one mask. Make a series of each channel, or pass mask=False, to keep more.",
             counted(partly, "cell"),
         )
     return mask

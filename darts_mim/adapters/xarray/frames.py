@@ -12,6 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from darts_mim.adapters.xarray.axes import Axes
+from darts_mim.checks import checked_floats
 from darts_mim.files import whole_file
 
 logger = logging.getLogger(__name__)
@@ -51,9 +53,8 @@ class Plan(NamedTuple):
         for field in self.fields:
             own = field.variable.transpose(*(dim for dim in order if dim in field.dims))
             cast = xr.apply_ufunc(
-                _cast,
+                partial(checked_floats, f"data[{field.name!r}]", dtype=self.dtype),
                 own,
-                kwargs={"dtype": self.dtype, "name": field.name},
                 dask="parallelized",
                 output_dtypes=[self.dtype],
             )
@@ -186,27 +187,12 @@ def scan_frames(
         if np.isinf(block).any():
             t, _, _, row, column, _ = np.argwhere(np.isinf(block))[0]
             raise ValueError(
-                f"`data` must be NaN or finite in {frames.dtype}, got infinity at "
-                f"{times[part.start + t]}, row {row} and column {column}; mark missing values as "
-                "NaN, or pass dtype=np.float64"
+                f"`data` must be NaN or finite, got infinity at {times[part.start + t]}, row {row} "
+                f"and column {column}; mark missing values as NaN"
             )
         observed |= ~np.isnan(block).all(axis=(0, 1, 5))
         sums[part] = checksums(block)[0]
     return observed, sums
-
-
-def _cast(block: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Convert values to a floating type that can hold them."""
-    if block.dtype.kind in "iu" and block.size:
-        exact = 2 ** (np.finfo(dtype).nmant + 1)
-        largest = max(-int(block.min()), int(block.max()))
-        if largest > exact:
-            raise ValueError(
-                f"`data` holds the integer {largest} (or its negative) in {name!r}, but {dtype} is "
-                f"exact only up to {exact}; pass dtype=np.float64, or scale the data"
-            )
-    with np.errstate(over="ignore"):  # infinite values are refused later
-        return block.astype(dtype, copy=False)
 
 
 def _file_name(plan: Plan, description: Any, shape: tuple[int, ...]) -> str:
@@ -220,11 +206,10 @@ def _reused(
     path: Path, plan: Plan, frames: Any
 ) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.float32]]:
     """Map a file, after a comparison of its first, middle and last frame with the data."""
-    is_whole = path.stat().st_size > frames.nbytes
-    mapped = np.load(path, mmap_mode="r").reshape(frames.shape) if is_whole else np.empty(0)
+    mapped = np.load(path, mmap_mode="r").reshape(frames.shape)
     known = plan.positions
     for t in {known[0], known[len(known) // 2], known[-1]}:
-        if not is_whole or not np.array_equal(mapped[t], np.asarray(frames[t]), equal_nan=True):
+        if not np.array_equal(mapped[t], np.asarray(frames[t]), equal_nan=True):
             raise ValueError(
                 f"`cache` holds {str(path)!r} with other values at {plan.times[t]} than `data`; "
                 "pass reuse=False to write it again"

@@ -13,7 +13,7 @@ import json
 import zlib
 from collections.abc import Container, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -31,13 +31,6 @@ KEY: Final = "xarray"
 # names in the Dataset without its fields; the first two hold attributes alone
 OWN: Final = "darts_mim_"
 FIELD, TIME, STAMPS, SUMS = (f"{OWN}{name}" for name in ("field", "time", "stamps", "sums"))
-
-
-class Memory(NamedTuple):
-    """What a series remembers."""
-
-    layout: Mapping[str, Any]
-    rest: xr.Dataset  # all but the fields and the coordinate of time
 
 
 def make_layout(
@@ -114,13 +107,16 @@ def remember(
     return {"layout": json.dumps(layout), "rest": base64.b64encode(packed).decode("ascii")}
 
 
-def recall(grid: Grid) -> Memory | None:
-    """Restore what `remember` wrote; None if a series was not made of xarray data."""
+def recall(grid: Grid) -> tuple[dict[str, Any], xr.Dataset] | None:
+    """Restore what `remember` wrote: the layout, and all but the fields and the times.
+
+    None if a series was not made of xarray data.
+    """
     kept = grid.attributes_of(KEY)
     if not kept:
         return None
     layout = json.loads(kept["layout"])
-    return Memory(layout, _unpacked(kept["rest"], layout["has_cftime"]).copy(deep=True))
+    return layout, _unpacked(kept["rest"], layout["has_cftime"]).copy(deep=True)
 
 
 @lru_cache(maxsize=8)  # the forecasts of one backtest share a text

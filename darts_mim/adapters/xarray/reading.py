@@ -25,6 +25,7 @@ from darts_mim.adapters.xarray.fields import (
 from darts_mim.adapters.xarray.frames import Plan, map_frames, scan_frames
 from darts_mim.adapters.xarray.memory import KEY, make_layout, plain_attributes, remember
 from darts_mim.adapters.xarray.times import read_times
+from darts_mim.checks import checked_float_type
 from darts_mim.series import frames_to_series, rebuild_series
 from darts_mim.times import Frequency
 
@@ -71,7 +72,7 @@ def from_xarray(
         ensemble. Default: one called "sample", as `to_xarray` makes it.
     static : str or sequence of str, optional
         Names of variables along rows and columns alone, such as the elevation: they become static
-        covariates. Their values must be finite.
+        covariates. Models take them if they are finite.
     mask : bool, array or DataArray of bool
         True hides the cells that never have a value, False hides none, an array of shape (H, W) is
         True where the grid is observed. A grid has one mask: a cell without a value in one channel
@@ -141,12 +142,9 @@ def from_xarray(
             f"`data` must be an xarray DataArray or Dataset, got {type(data).__name__}; open files "
             "with `xarray.open_dataset`, and turn arrays into series with `frames_to_series`"
         )
-    origin = {"form": type(data).__name__, "name": getattr(data, "name", None)}
-    if isinstance(data, xr.DataArray):
-        is_free = data.name is not None and data.name not in data.coords
-        dataset = data.to_dataset(name=data.name if is_free else UNNAMED)
-    else:
-        dataset = data
+    name = None if isinstance(data, xr.Dataset) else data.name
+    own = UNNAMED if name is None else name
+    dataset = data if isinstance(data, xr.Dataset) else data.to_dataset(name=own)
     given = {"time": time, "y": y, "x": x, "channel": channel, "sample": sample}
     axes = find_axes(dataset, given)
     static = [static] if isinstance(static, str) else list(static)
@@ -155,16 +153,17 @@ def from_xarray(
     channels = channel_names(dataset, axes, names)
     coordinate = dataset.get(axes.coordinates["time"])
     times = read_times(coordinate, dataset.sizes[axes.time], freq)
+    origin = {"form": type(data).__name__, "name": name}
     layout = origin | make_layout(dataset, axes, times, channels)
     attributes = plain_attributes(dataset, axes, times, channels)
     located = {axes.coordinates[role] or dim: dim for role, dim in (("y", axes.y), ("x", axes.x))}
     cells = {n: cells_of(dataset.get(n), dataset.sizes[dim]) for n, dim in located.items()}
     coordinates = cells if set(located) & set(dataset.coords) else None
     fields = [dataset[name] for name in names]
-    plan = Plan(fields, axes, times.stamps, times.positions, _float_type(dtype, fields))
+    floats = [field.dtype for field in fields if field.dtype.kind == "f"]
+    target = checked_float_type(np.result_type(np.float32, *floats) if dtype is None else dtype)
+    plan = Plan(fields, axes, times.stamps, times.positions, target)
     described = [layout, attributes, [values.tolist() for values in cells.values()]]
-    if reuse and cache is None:
-        raise ValueError("`reuse=True` takes a file from `cache`, but there is none; pass a folder")
     if cache is not None:
         frames, observed, sums = map_frames(
             plan, Path(cache), described, reuse=reuse, progress=progress
@@ -191,15 +190,6 @@ def from_xarray(
         dtype=None,
     )
     return series if axes.parameter is None else _with_parameters(series, frames, dataset, axes)
-
-
-def _float_type(dtype: DTypeLike | None, fields: Sequence[xr.DataArray]) -> np.dtype[Any]:
-    """Return the type of the values of a series."""
-    floats = [field.dtype for field in fields if field.dtype.kind == "f"]
-    target = np.dtype(np.result_type(np.float32, *floats) if dtype is None else dtype)
-    if target.kind != "f":
-        raise TypeError(f"`dtype` must be floating, got {target}; pass np.float32 or np.float64")
-    return target.newbyteorder("=")
 
 
 def _with_parameters(

@@ -5,7 +5,6 @@ Letters for shapes: T time, S samples, C channels, H height, W width, P likeliho
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,11 +16,9 @@ from numpy.typing import NDArray
 
 from darts_mim.adapters.xarray.axes import PARAMETER, QUANTILE, SAMPLE
 from darts_mim.adapters.xarray.frames import checksums, stretches
-from darts_mim.adapters.xarray.memory import KEY, STAMPS, SUMS, Memory, as_numbers, recall
+from darts_mim.adapters.xarray.memory import KEY, STAMPS, SUMS, as_numbers, recall
 from darts_mim.grid import METADATA_KEY, Grid
-from darts_mim.series import parameter_names
-
-_QUANTILE_NAME = re.compile(r"q(\d\.\d{3})")  # as Darts writes them
+from darts_mim.series import grid_of_forecast, parameter_names
 
 
 class Source(NamedTuple):
@@ -41,7 +38,7 @@ class Source(NamedTuple):
         known, samples = self.layout["dims"], self.layout["samples"]
         has_samples = self.series.n_samples > 1 or samples == 1
         sample = (known["sample"] or SAMPLE) if has_samples else None
-        is_quantile = all(map(_QUANTILE_NAME.fullmatch, self.parameters))
+        is_quantile = all(name.startswith("q0.") for name in self.parameters)  # as in Darts
         parameter = (QUANTILE if is_quantile else PARAMETER) if self.parameters else None
         return known["time"], sample, known["channel"], known["y"], known["x"], parameter
 
@@ -67,15 +64,12 @@ def take_apart(series: TimeSeries, *, is_forecast: bool) -> Source:
         If its components are not those of its grid, nor likelihood parameters of them, or if it
         remembers other data.
     """
-    metadata = series.metadata or {}
-    parameters = parameter_names(series) if METADATA_KEY in metadata else []
-    if parameters:
-        grid = Grid.from_metadata(metadata[METADATA_KEY])
+    if METADATA_KEY in (series.metadata or {}):
+        grid, parameters = grid_of_forecast(series), parameter_names(series)
     else:
-        names = list(series.components)
-        grid = Grid.from_series(series) or Grid(series.n_components, 1, 1, names)
+        grid, parameters = Grid(series.n_components, 1, 1, list(series.components)), []
     memory = recall(grid)
-    layout, rest = memory or _plain_memory(grid)
+    layout, rest = memory or (_plain_layout(grid), xr.Dataset())
     if [name for f in layout["fields"] for name in f["channels"]] != list(grid.channel_names):
         raise ValueError(
             f"`series` has the channels {list(grid.channel_names[:5])}, but remembers xarray data "
@@ -121,8 +115,8 @@ def _hidden(frames: NDArray[Any], grid: Grid) -> NDArray[Any]:
     return frames
 
 
-def _plain_memory(grid: Grid) -> Memory:
-    """Return the memory of a series that was not made from xarray data."""
+def _plain_layout(grid: Grid) -> dict[str, Any]:
+    """Return the layout of a series that was not made from xarray data."""
     names = dict(zip(("time", "y", "x"), ("time", *(grid.coordinates or "yx")), strict=True))
     dims = list(names.values())
     if len({*dims, *grid.channel_names}) < len(dims) + grid.channels:
@@ -130,7 +124,7 @@ def _plain_memory(grid: Grid) -> Memory:
             f"`series` must have other names for its channels {list(grid.channel_names[:5])} than "
             f"for its dimensions {dims}; rename some, in `frames_to_series`"
         )
-    layout = {
+    return {
         "form": "Dataset",
         "fields": [{"name": name, "dims": dims, "channels": [name]} for name in grid.channel_names],
         "time": {"last": None},
@@ -140,4 +134,3 @@ def _plain_memory(grid: Grid) -> Memory:
         "encodings": {},
         "beside": [],
     }
-    return Memory(layout, xr.Dataset())

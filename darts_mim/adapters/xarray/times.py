@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
 from darts_mim.checks import checked_integer
-from darts_mim.times import TimeIndex
+from darts_mim.times import TimeIndex, checked_offset
 
 TIME_NOTES: Final = ("units", "calendar", "start", "step")
 """Attributes of times that xarray writes itself, or that only a series needs."""
-
-# how far times that were written as floats lie from whole hours, minutes, seconds
-_TOLERANCES = {"h": "1s", "min": "1s", "s": "1ms"}
 
 _MIDDLE: Final = "middle"  # a place in each month
 # whole years of nanoseconds, which the dates of a forecast have
@@ -67,29 +64,33 @@ def read_times(coordinate: xr.DataArray | None, length: int, freq: Any) -> Times
     ValueError
         If the times do not increase in constant steps, or those of `freq`.
     """
+    index: Any = pd.RangeIndex(length) if coordinate is None else coordinate.to_index()
+    layout: dict[str, Any]
     if coordinate is None:
-        return _read_numbers(pd.RangeIndex(length), freq, "time", {"kind": "none"})
-    index: Any = coordinate.to_index()
-    dim = str(coordinate.dims[0])
-    if index.dtype.kind == "M" and index.tz is None:
+        layout = {"kind": "none"}
+    elif index.dtype.kind == "M" and index.tz is None:
         calendar = coordinate.encoding.get("calendar")
-        known = {"kind": "dates", "dtype": coordinate.dtype.str, "calendar": calendar}
-        return _read_dates(index, freq, dim, known)
-    if isinstance(index, xr.CFTimeIndex):
-        return _read_dates(index, freq, dim, {"kind": "calendar", "calendar": index.calendar})
-    if index.dtype.kind in "iuf" and not (index % 1).any():
+        layout = {"kind": "dates", "dtype": coordinate.dtype.str, "calendar": calendar}
+    elif isinstance(index, xr.CFTimeIndex):
+        layout = {"kind": "calendar", "calendar": index.calendar}
+    elif index.dtype.kind in "iuf" and not (index % 1).any():
         layout = {"kind": "numbers", "dtype": coordinate.dtype.str}
-        return _read_numbers(index.astype(int), freq, dim, layout)
-    raise TypeError(
-        f"`data` has times {coordinate.name!r} of dtype {coordinate.dtype}, such as {index[0]!r}; "
-        "expected dates without a time zone, or whole numbers. Decode them with "
-        "`xr.decode_cf(data)`, keep the wall-clock time of a zone with `index.tz_localize(None)`, "
-        f"turn lead times into dates with `data.assign_coords({dim}=start + data.{dim})`, or name "
-        "another coordinate with `time=`"
-    )
+    else:
+        raise TypeError(
+            f"`data` has times {coordinate.name!r} such as {index[0]!r}; expected dates without a "
+            "time zone, or whole numbers. Decode them with `xr.decode_cf(data)`, keep the "
+            "wall-clock time of a zone with `index.tz_localize(None)`, add lead times to their "
+            "start, or name another coordinate with `time=`"
+        )
+    read = _read_numbers if layout["kind"] in ("none", "numbers") else _read_dates
+    is_increasing = index.is_monotonic_increasing and index.is_unique
+    times = read(index, freq, layout) if is_increasing else None
+    if times is None:
+        raise _irregular(index, freq, str(coordinate.dims[0]) if coordinate is not None else "time")
+    return times
 
 
-def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> pd.Index[Any]:
+def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> Any:
     """Return times as the data had them.
 
     Parameters
@@ -109,52 +110,39 @@ def write_times(index: TimeIndex, layout: Mapping[str, Any]) -> pd.Index[Any]:
         # a place in the month means nothing for frames that are not months apart
         place = place if isinstance(index.freq, pd.offsets.MonthBegin) else 0
         if kind == "calendar":
-            return cast("pd.Index[Any]", _placed(_in_calendar(index, layout["calendar"]), place))
-        dates: pd.Index[Any] = _placed(index, place)
+            return _placed(_in_calendar(index, layout["calendar"]), place)
+        dates = _placed(index, place)
         return dates.astype(layout["dtype"]) if kind == "dates" else dates
     if kind != "steps":
-        numbers: pd.Index[Any] = index
-        return numbers.astype(layout["dtype"]) if kind == "numbers" else numbers
+        return index.astype(layout["dtype"]) if kind == "numbers" else index
     options = {"freq": layout["step"], "calendar": layout["calendar"], "use_cftime": True}
     start = xr.date_range(layout["start"], periods=1, **options).shift(index[0], layout["step"])[0]
     dates = xr.date_range(start, periods=index[-1] - index[0] + 1, **options)
-    return cast("pd.Index[Any]", _placed(dates[:: index.step], place))
+    return _placed(dates[:: index.step], place)
 
 
-def _read_numbers(index: pd.Index[Any], freq: Any, dim: str, layout: Mapping[str, Any]) -> Times:
-    _check_increasing(index, dim)
+def _read_numbers(index: Any, freq: Any, layout: dict[str, Any]) -> Times | None:
+    """Return the times of numbers; None if they do not lie on constant steps."""
     given = None if freq is None else checked_integer("freq", freq)
     step = given or (int(index[1] - index[0]) if len(index) > 1 else 1)
     stamps = pd.RangeIndex(int(index[0]), int(index[-1]) + 1, step)
     positions = stamps.get_indexer(index)
     if (positions < 0).any() or (freq is None and len(stamps) > len(index)):
-        raise _irregular(index, freq, dim)
+        return None
     return Times(stamps, positions, layout)
 
 
-def _read_dates(index: Any, freq: Any, dim: str, layout: dict[str, Any]) -> Times:
-    _check_increasing(index, dim)
+def _read_dates(index: Any, freq: Any, layout: dict[str, Any]) -> Times | None:
+    """Return the times of dates; None if they do not lie on constant steps."""
     is_gregorian = getattr(index, "calendar", "") in ("standard", "proleptic_gregorian")
     if is_gregorian and _fit(index):
         index = index.to_datetimeindex(time_unit="us")
-    try:
-        freq = pd.Timedelta(freq) if isinstance(freq, np.timedelta64) else freq
-        step = None if freq is None else str(to_offset(freq).freqstr)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`freq={freq!r}` must be a pandas offset, because `data` has dates ({error}); pass "
-            "for example 'MS', 'D' or '6h'"
-        ) from error
-    if step is None and len(index) < 3:
-        raise ValueError("`freq` cannot be read from 1 or 2 times of `data`; pass it, such as 'MS'")
+    freq = pd.Timedelta(freq) if isinstance(freq, np.timedelta64) else freq
+    step = None if freq is None else str(checked_offset(freq).freqstr)
     inferred = step or xr.infer_freq(index)
     if isinstance(index, xr.CFTimeIndex):  # whose months are dates, but days are not
-        times = _read_months(index, step, layout) or _read_steps(index, inferred, layout)
-    else:
-        times = _read_steps(index, inferred, layout) or _read_months(index, step, layout)
-    if times is None:
-        raise _irregular(index, freq, dim)
-    return times
+        return _read_months(index, step, layout) or _read_steps(index, inferred, layout)
+    return _read_steps(index, inferred, layout) or _read_months(index, step, layout)
 
 
 def _read_steps(index: Any, step: str | None, layout: dict[str, Any]) -> Times | None:
@@ -234,59 +222,21 @@ def _in_calendar(dates: pd.DatetimeIndex, calendar: str) -> Any:
     return numbered.convert_calendar(calendar, align_on="date", use_cftime=True).indexes["time"]
 
 
-def _check_increasing(index: pd.Index[Any], dim: str) -> None:
-    """Raise if times are missing, duplicated or unsorted.
-
-    Raises
-    ------
-    ValueError
-        If they are.
-    """
-    if index.hasnans:
-        raise ValueError(
-            "`data` must have a time for each frame, got frames without; leave them out, "
-            f"`data.isel({dim}=data[{dim!r}].notnull())`"
-        )
-    wrong = np.flatnonzero(index[1:] <= index[:-1])
-    if len(wrong):
-        at = int(wrong[0]) + 1
-        is_same = index[at] == index[at - 1]
-        fault = "is a duplicate" if is_same else f"follows {index[at - 1]}"
-        remedy = f"drop_duplicates({dim!r})" if is_same else f"sortby({dim!r})"
-        raise ValueError(
-            f"`data` must have times that increase, but {index[at]} {fault}, at position {at}; "
-            f"use `data.{remedy}`"
-        )
-
-
 def _irregular(index: Any, freq: Any, dim: str) -> ValueError:
-    """Describe times that do not lie on constant steps, or not on those of `freq`."""
-    is_dated = isinstance(index, pd.DatetimeIndex | xr.CFTimeIndex)
-    unit = _missed_unit(index) if is_dated else None
-    if unit is not None:
-        return ValueError(
-            f"`data` has times with rounding errors, such as {index[0]} and {index[1]}; "
-            f"round them, `data.assign_coords({dim}=data[{dim!r}].dt.round({unit!r}))`"
-        )
+    """Describe times that do not increase in constant steps, or not in those of `freq`."""
+    is_dated = index.dtype.kind not in "iuf"
     steps = np.diff(np.asarray(index))
-    if is_dated and steps.min() >= pd.Timedelta("28D"):
+    if is_dated and (steps >= pd.Timedelta("28D")).all():
         steps = np.diff(12 * index.year + index.month)
     usual = Counter(steps.tolist()).most_common(1)[0][0]
     where = int(np.argmax(steps != np.asarray(usual, steps.dtype))) + 1
     expected = "constant steps" if freq is None else f"steps of `freq={freq!r}`"
     example = "'MS'" if is_dated else "1"
     return ValueError(
-        f"`data` must have times in {expected}, but {index[where]} follows {index[where - 1]}, at "
-        f"position {where}; pass the step of the times, such as freq={example}, to insert frames "
-        "of NaN where some are missing, or bring dates to constant steps first, for example with "
-        f"`data.resample({dim}='MS').mean()`"
+        f"`data` must have times that increase in {expected}, but {index[where]} follows "
+        f"{index[where - 1]}, at position {where}; sort them, `data.sortby({dim!r})`; drop "
+        f"duplicates, `data.drop_duplicates({dim!r})`; round dates that were written as floats, "
+        f"`data.assign_coords({dim}=data[{dim!r}].dt.round('h'))`; pass the step, such as "
+        f"freq={example}, to insert frames of NaN where some are missing; or bring dates to "
+        f"constant steps, for example with `data.resample({dim}='MS').mean()`"
     )
-
-
-def _missed_unit(index: Any) -> str | None:
-    """Return the unit that times miss by a rounding error, as those written as floats do."""
-    for unit, tolerance in _TOLERANCES.items():
-        missed = abs(index - index.round(unit)).max()
-        if pd.Timedelta(0) < missed < pd.Timedelta(tolerance):
-            return unit
-    return None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,13 +19,19 @@ from numpy.typing import NDArray
 
 from darts_mim.adapters.xarray.axes import PARAMETER, QUANTILE, cells_of, long_name
 from darts_mim.adapters.xarray.fields import LINKS
-from darts_mim.adapters.xarray.forecasts import KEPT_ATTRIBUTES, describe_forecast
-from darts_mim.adapters.xarray.memory import FIELD, OWN, TIME, restored_attributes
+from darts_mim.adapters.xarray.memory import FIELD, OWN, TIME, as_numbers, restored_attributes
 from darts_mim.adapters.xarray.source import Source, take_apart
 from darts_mim.adapters.xarray.times import TIME_NOTES, write_times
-from darts_mim.grid import METADATA_KEY
 
 logger = logging.getLogger(__name__)
+
+_KEPT_ATTRIBUTES = {
+    *("units", "long_name", "standard_name", "positive", "axis", "time_zone", "coordinates"),
+    *("grid_mapping", "cell_measures", "AREA_OR_POINT", "Conventions", "license", "licence"),
+}
+"""Attributes that hold for any values on the grid; the others describe the data."""
+
+_PERIOD, _REFERENCE = "forecast_period", "forecast_reference_time"
 
 
 def to_xarray(
@@ -98,18 +106,17 @@ def to_xarray(
     data = data.set_coords([name for name in source.layout["coordinates"] if name in others])
     data.attrs = _attributes(source, "global", source.rest.attrs)
     if not source.is_data:
-        data = describe_forecast(data, source, model, reference_time)
+        data = _describe_forecast(data, source, model, reference_time)
     _restore_encodings(data, source)
     return _as_array(data, source.layout) if source.layout["form"] == "DataArray" else data
 
 
 def _fields(source: Source) -> dict[Any, xr.Variable]:
     """Return the fields, their dimensions in the order that the data had; new ones come first."""
-    fields, start = {}, 0
+    fields = {}
     for number, field in enumerate(source.layout["fields"]):
-        stop = start + len(field["channels"])
-        values = source.frames[:, :, start:stop]
-        start = stop
+        start = source.grid.channel_names.index(field["channels"][0])
+        values = source.frames[:, :, start : start + len(field["channels"])]
         has_channels = source.layout["dims"]["channel"] in field["dims"]
         dims = [d if axis != 2 or has_channels else None for axis, d in enumerate(source.dims)]
         own = [str(dim) for dim in dims if dim is not None]
@@ -180,8 +187,7 @@ def _others(source: Source, sizes: Mapping[Any, int], taken: set[Any]) -> dict[A
 def _static(source: Source) -> dict[Any, xr.Variable]:
     """Return static covariates that are the same field in every channel."""
     table, grid = source.series.static_covariates, source.grid
-    has_grid = METADATA_KEY in (source.series.metadata or {})
-    if table is None or not has_grid or len(table) != grid.n_components:
+    if table is None or len(table) != grid.n_components:
         return {}
     variables = {}
     for name in [str(name) for name in table.columns if name not in source.rest]:
@@ -196,7 +202,7 @@ def _static(source: Source) -> dict[Any, xr.Variable]:
 def _attributes(source: Source, name: str, given: Mapping[Any, Any]) -> dict[str, Any]:
     """Return attributes that hold for the values of the series."""
     return restored_attributes(
-        source.grid, name, given, None if source.is_data else KEPT_ATTRIBUTES
+        source.grid, name, given, None if source.is_data else _KEPT_ATTRIBUTES
     )
 
 
@@ -207,6 +213,51 @@ def _as_type(values: NDArray[Any], dtype: str | None) -> NDArray[Any]:
     with np.errstate(over="ignore", invalid="ignore"):
         cast = values.astype(dtype)
     return cast if cast.dtype.kind == "f" or (cast == values).all() else values
+
+
+def _describe_forecast(
+    data: xr.Dataset, source: Source, model: Any, reference_time: Any
+) -> xr.Dataset:
+    """Add the origin of values that are not those of the data: history, model, times."""
+    stale = [n for n in data.coords if data[n].attrs.get("standard_name") in (_PERIOD, _REFERENCE)]
+    data = data.drop_vars(stale)
+    start = _start(source, reference_time)
+    made = "computed" if model is None and start is None else "forecast"
+    if model is not None:
+        name = model if isinstance(model, str) else type(model).__name__
+        data.attrs["source"] = f"forecast of the model {name}"
+        made += f" by {name}"
+    if start is not None:
+        times = write_times(start, source.layout["time"])
+        periods = write_times(source.series.time_index, source.layout["time"]) - times[0]
+        data = data.assign_coords(
+            {
+                _REFERENCE: ((), times[0], {"standard_name": _REFERENCE}),
+                _PERIOD: (source.dims[0], periods, {"standard_name": _PERIOD}),
+            }
+        )
+        made += f" from {times[0]}"
+    channel = source.layout["fields"][0]["channels"][0]
+    before = {**source.grid.attributes_of(channel), **source.grid.attributes_of("global")}
+    made += f", based on {before['title']!r}" if before.get("title") else ""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    line = f"{now} darts-mim {version('darts-mim')}: {made}"
+    data.attrs["history"] = f"{before['history']}\n{line}" if before.get("history") else line
+    return data
+
+
+def _start(source: Source, reference_time: Any) -> Any:
+    """Return the time that a forecast starts from, or None if that is not known."""
+    index: Any = source.series.time_index
+    start = index[0] - source.series.freq
+    if reference_time is not None:
+        start = type(start)(reference_time)
+    elif as_numbers(pd.Index([start]))[0] != source.layout["time"]["last"]:
+        return None
+    if isinstance(index, pd.RangeIndex):
+        return pd.RangeIndex(start, start + index.step, index.step)
+    freq: Any = index.freq if index.freq.is_on_offset(start) else None
+    return pd.DatetimeIndex([start], freq=freq)
 
 
 def _restore_encodings(data: xr.Dataset, source: Source) -> None:

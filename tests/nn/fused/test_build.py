@@ -101,10 +101,13 @@ def test_a_library_of_another_user_is_not_loaded(
     assert find_library(cache, "kernels-a") is None
 
 
-@pytest.mark.parametrize("part", ["cache", "parent"])
-def test_a_folder_that_others_may_write_to_is_refused(cache: Path, part: str) -> None:
-    cache.mkdir(mode=0o700)
-    (cache if part == "cache" else cache.parent).chmod(0o777)
+@pytest.mark.parametrize("part", ["far/between/cache", "far/between", "far"])
+def test_a_folder_that_others_may_write_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setenv("DARTS_MIM_CACHE", str(tmp_path / "far/between/cache"))
+    (tmp_path / "far/between/cache").mkdir(mode=0o700, parents=True)
+    (tmp_path / part).chmod(0o777)
     with pytest.raises(CannotBuildError, match=r"others may write to .*DARTS_MIM_CACHE names"):
         kernel_library()
 
