@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import MinMaxScaler
 
 from darts_mim.grid import METADATA_KEY, Grid, grid_of
-from darts_mim.series import parameter_names, rebuild_series
+from darts_mim.series import grid_of_forecast, parameter_names, rebuild_series
 
 _STRETCH = 2**20  # values handled in one go, so that memory maps stay out of memory
 
@@ -46,8 +46,9 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
     name : str
         Name of the transformer.
     global_fit : bool
-        Whether all series given to `fit` share their statistics. By default each has its own, and
-        `transform` expects the series in the order they were fitted in, or ``series_idx``.
+        Whether all series given to `fit` share their statistics, unlike in `Scaler` by default.
+        Otherwise each has its own, and the other methods expect the series in the order they were
+        fitted in, or ``series_idx``.
     n_jobs : int
         Number of series handled at the same time; -1 for as many as there are processors.
     verbose : bool
@@ -63,7 +64,8 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         If `scaler` is a class, or lacks one of the three methods.
     ValueError
         From the methods: if a series has other channels than the scaler was fitted on, if it holds
-        likelihood parameters or infinite values, or if a channel to fit has no observed value.
+        likelihood parameters other than quantiles, or infinite values, or if a channel to fit has
+        no observed value.
 
     Notes
     -----
@@ -97,7 +99,7 @@ class GridScaler(FittableDataTransformer, InvertibleDataTransformer):
         self,
         scaler: Any = None,
         name: str = "GridScaler",
-        global_fit: bool = False,
+        global_fit: bool = True,
         n_jobs: int = 1,
         verbose: bool = False,
         columns: str | Sequence[str] | None = None,
@@ -206,8 +208,10 @@ def _apply(method: str, series: TimeSeries, params: Mapping[str, Any], **kwargs:
     _check_channels(scope, expected)
     # an array in memory, also of a memory map; the other channels keep their values
     values = np.array(series.all_values(copy=False), order="C")
+    # the quantiles of a component stand beside each other, as its samples do
+    held = values.reshape(len(values), scope.grid.n_components, -1)
     for k, (name, scaler) in enumerate(zip(scope.names, scalers, strict=True)):
-        for cells, part in _parts(values, scope, k):
+        for cells, part in _parts(held, scope, k):
             block = _checked_finite(cells[part], name)
             cells[part] = getattr(scaler, method)(block.reshape(-1, 1)).reshape(block.shape)
     return rebuild_series(series, values=values)
@@ -233,14 +237,13 @@ def _scope_of(
         )
     has_grid = METADATA_KEY in (series.metadata or {})
     parameters = parameter_names(series) if has_grid else []
-    # a single quantile lies on the scale of the values; other parameters, say a rate, need not
-    if len(parameters) > 1 or (parameters and not parameters[0].startswith("q")):
+    # quantiles lie on the scale of the values; other parameters, say a rate, need not
+    if not all(name.startswith("q") for name in parameters):
         raise ValueError(
-            f"`series` holds likelihood parameters or several quantiles, such as "
-            f"{series.components[0]!r}, but a channel's statistics are for its values; forecast "
-            "samples, scale them back, and take quantiles of the result"
+            f"`series` holds likelihood parameters, such as {series.components[0]!r}, but a "
+            "channel's statistics are for its values; forecast quantiles or samples"
         )
-    grid = grid_of(series)
+    grid = grid_of_forecast(series) if has_grid else grid_of(series)
     names = grid.channel_names if has_grid else tuple(series.components)
     columns = params["fixed"]["columns"]
     chosen = set(names if columns is None else columns)

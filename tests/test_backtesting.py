@@ -196,7 +196,7 @@ def test_predicted_quantiles_are_passed_on(quantile: LinearRegressionModel) -> N
     "transformer",
     [
         Scaler(),
-        GridScaler(global_fit=True),
+        GridScaler(),
         Pipeline([InvertibleMapper(np.log1p, np.expm1), Scaler()]),
         Pipeline([Scaler(), Diff()]),
         Pipeline([Mapper(np.sqrt), Scaler()]),  # which is not brought back

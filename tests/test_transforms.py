@@ -157,20 +157,20 @@ def test_what_a_series_carries_survives_and_a_fitted_scaler_can_be_pickled() -> 
 # --- which series go together -------------------------------------------------------------------
 
 
-def test_each_series_has_its_own_statistics_unless_the_fit_is_global() -> None:
+def test_series_share_their_statistics_unless_each_is_to_have_its_own() -> None:
     frames, other = make_frames(), 2.0 * make_frames(7, seed=1)[..., :2]
     frames[:, 0] = np.nan  # in the global fit alone
     batch = [make_series(), make_series(other)]
-    scaler = GridScaler()
+    scaler = GridScaler(global_fit=False)
     own = scaler.fit_transform(batch)
     np.testing.assert_array_equal(
         values(own[1]), values(GridScaler().fit_transform(make_series(other)))
     )
     np.testing.assert_array_equal(values(scaler.transform(batch[1], series_idx=1)), values(own[1]))
     with joblib.parallel_config(backend="threading"):
-        parallel = GridScaler(n_jobs=2).fit_transform(batch)
+        parallel = GridScaler(global_fit=False, n_jobs=2).fit_transform(batch)
     np.testing.assert_array_equal(values(parallel[1]), values(own[1]))
-    shared = GridScaler(global_fit=True).fit([make_series(frames), batch[1]])
+    shared = GridScaler().fit([make_series(frames), batch[1]])
     scaled = series_to_frames(shared.transform(batch[1]))
     for c, known in enumerate([other[:, 0].ravel(), np.append(frames[:, 1], other[:, 1])]):
         by_hand = (other[:, c] - known.min()) / np.ptp(known)
@@ -200,26 +200,31 @@ def test_columns_name_the_channels_to_scale() -> None:
     ids=["number", "names", "no grid", "selected cells"],
 )
 def test_other_channels_are_refused(series: TimeSeries, message: str) -> None:
-    scaler = GridScaler(global_fit=True)
+    scaler = GridScaler()
     with pytest.raises(ValueError, match=message):
         scaler.fit([make_series(), series])
     with pytest.raises(ValueError, match=message):
         scaler.fit([make_series()]).inverse_transform(series)
 
 
-def test_likelihood_parameters_are_refused_and_single_quantiles_scaled() -> None:
+@pytest.mark.parametrize("names", [["q0.500"], ["q0.100", "q0.500", "q0.900"], ["lambda"]])
+def test_quantiles_are_scaled_back_and_other_parameters_refused(names: list[str]) -> None:
     series = make_series()
     scaler = GridScaler().fit(series)
-    expected = values(scaler.inverse_transform(series))
-    for names in (["q0.500"], ["lambda"], ["q0.100", "q0.900"]):
-        repeated = np.repeat(values(series), len(names), axis=1)
-        components = likelihood_component_names(series.components, names)
-        parameters = rebuild_series(series, values=repeated, components=components)
-        if names == ["q0.500"]:
-            np.testing.assert_array_equal(values(scaler.inverse_transform(parameters)), expected)
-            continue
-        with pytest.raises(ValueError, match=f"likelihood parameters .* 'rain_0_0_{names[0]}"):
-            scaler.inverse_transform(parameters)
+    quantiles = np.stack([values(series) + k for k in range(len(names))], axis=2)
+    forecast = rebuild_series(
+        series,
+        values=quantiles.reshape(len(series), -1, 1),
+        components=likelihood_component_names(series.components, names),
+    )
+    if names == ["lambda"]:
+        with pytest.raises(ValueError, match=r"likelihood parameters.* 'rain_0_0_lambda'"):
+            scaler.inverse_transform(forecast)
+        return
+    back = values(scaler.inverse_transform(forecast)).reshape(quantiles.shape)
+    for k in range(len(names)):
+        expected = scaler.inverse_transform(rebuild_series(series, values=quantiles[..., [k]]))
+        np.testing.assert_allclose(back[..., k], values(expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +290,7 @@ def test_fitting_holds_a_fraction_of_a_memory_mapped_series(scaler: type, tmp_pa
 
 def test_forecasts_are_scaled_back_and_a_pipeline_is_fitted_anew_for_each() -> None:
     series = make_series()
-    pipeline = Pipeline([InvertibleMapper(np.log1p, np.expm1), GridScaler(global_fit=True)])
+    pipeline = Pipeline([InvertibleMapper(np.log1p, np.expm1), GridScaler()])
     model = LinearRegressionModel(lags=2)
     options = {"start": -3, "start_format": "position", "forecast_horizon": 2}
     options |= {"data_transformers": {"series": pipeline}, "last_points_only": False}

@@ -79,7 +79,7 @@ class FlowData(NamedTuple):
             np.broadcast_to(ends.reshape(2, 1, 1, 1), (2, *grid.shape)),
             channel_names=grid.channel_names,
         )
-        scaler = GridScaler(MinMaxScaler(feature_range), global_fit=True)
+        scaler = GridScaler(MinMaxScaler(feature_range))
         scaler.fit([extremes])
         train: Any = scaler.transform(self.train)  # lists, as what they are given
         test: Any = scaler.transform(self.test)

@@ -174,7 +174,7 @@ from weekly import WeeklyAverage
 
 average = WeeklyAverage().fit(flows.train)
 scaling = Pipeline(
-    [average, GridScaler(StandardScaler(), global_fit=True)]
+    [average, GridScaler(StandardScaler())]
     if run.preset.is_departure
     else [flows.scaled()[1]]  # by one least and one largest flow
 )
