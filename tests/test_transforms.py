@@ -211,7 +211,7 @@ def test_other_channels_are_refused(series: TimeSeries, message: str) -> None:
 def test_quantiles_are_scaled_back_and_other_parameters_refused(names: list[str]) -> None:
     series = make_series()
     scaler = GridScaler().fit(series)
-    quantiles = np.stack([values(series) + k for k in range(len(names))], axis=2)
+    quantiles = np.stack([series.values() + k for k in range(len(names))], axis=2)
     forecast = rebuild_series(
         series,
         values=quantiles.reshape(len(series), -1, 1),
@@ -221,10 +221,10 @@ def test_quantiles_are_scaled_back_and_other_parameters_refused(names: list[str]
         with pytest.raises(ValueError, match=r"likelihood parameters.* 'rain_0_0_lambda'"):
             scaler.inverse_transform(forecast)
         return
-    back = values(scaler.inverse_transform(forecast)).reshape(quantiles.shape)
+    back = scaler.inverse_transform(forecast).values().reshape(quantiles.shape)
     for k in range(len(names)):
         expected = scaler.inverse_transform(rebuild_series(series, values=quantiles[..., [k]]))
-        np.testing.assert_allclose(back[..., k], values(expected), rtol=1e-6)
+        np.testing.assert_allclose(back[..., k], expected.values(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
