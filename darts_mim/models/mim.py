@@ -8,8 +8,6 @@ from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.checks import checked_units
 from darts_mim.nn.mim import MIMNetwork
 
-__all__ = ["MIMModel"]
-
 
 class _MIMModule(RecurrentModule):
     """Lightning module of ``MIMModel``, which documents the network's options."""

@@ -7,16 +7,6 @@ from typing import Any, TypedDict
 
 from darts_mim.checks import checked_flag, checked_integer, checked_number
 
-__all__ = [
-    "NetworkOptions",
-    "Units",
-    "check_patch_fits",
-    "checked_kernel_size",
-    "checked_options",
-    "checked_st_resnet_options",
-    "checked_units",
-]
-
 
 class NetworkOptions(TypedDict):
     """Options of a ``RecurrentNetwork``, which documents them."""

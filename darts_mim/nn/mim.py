@@ -15,8 +15,6 @@ from darts_mim.nn.cells import MIMBlock, MIMBlockState, STLSTMCell, STLSTMState
 from darts_mim.nn.checks import checked_units
 from darts_mim.nn.recurrent import RecurrentNetwork, memory_paths
 
-__all__ = ["MIMNetwork", "MIMState"]
-
 
 class MIMState(NamedTuple):
     """State of a MIM network between two frames.

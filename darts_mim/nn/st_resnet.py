@@ -26,8 +26,6 @@ from darts_mim.nn.lags import Lags
 from darts_mim.nn.residual import ExternalBranch, ResidualBranch
 from darts_mim.nn.unrolling import FeedBack, Inputs, feed_prediction
 
-__all__ = ["STResNetNetwork"]
-
 # of a branch at once: on small grids up to 1.4 times as fast as one by one, on large ones as fast;
 # with no bound a long forecast would take much memory
 _MOST_STEPS = 8
