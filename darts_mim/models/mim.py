@@ -82,4 +82,6 @@ class MIMModel(RecurrentGridModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(input_chunk_length, output_chunk_length, output_chunk_shift, **kwargs)
-        self.set_network_options(**checked_units(nonstationary_unit, stationary_unit))
+        self.set_network_options(
+            **checked_units(nonstationary_unit=nonstationary_unit, stationary_unit=stationary_unit)
+        )

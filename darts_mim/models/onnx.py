@@ -38,14 +38,6 @@ from darts_mim.nn.recurrent import RecurrentNetwork
 
 logger = get_logger(__name__)
 
-_FEATURES = (
-    "past_target",
-    "past_covariates",
-    "historic_future_covariates",
-    "future_covariates",
-    "static_covariates",
-)
-
 
 def export_onnx(
     module: GridForecastingModule,
@@ -177,7 +169,9 @@ class _Graph(nn.Module, ABC):
         sizes = sample_sizes(module.input_layout, module.grid, length, horizon)
         target = torch.from_numpy(sample.past_target)
         self.features = {
-            name: target.new_zeros(1, *sizes[name]) for name in _FEATURES if name in sizes
+            name: target.new_zeros(1, *size)
+            for name, size in sizes.items()
+            if name != "future_target"
         }
 
     @property

@@ -167,11 +167,6 @@ class STResNetNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
-    def input_channels(self) -> int:
-        """Channels that all branches together read in a cell."""
-        return sum(self._channels_read(name) for name in self.branches)
-
-    @property
     def _sizes(self) -> tuple[int, int, int]:
         """Sizes (C', H, W) of a prediction."""
         return self.out_channels, self.height, self.width

@@ -23,7 +23,7 @@ from tests.models.small_models import make_model, to_series
 A = np.array([0.9, 0.6])[:, None, None]
 NOISE = np.array([0.4, 0.8])[:, None, None]
 CONTEXT, HORIZON, HEIGHT, WIDTH = 4, 4, 4, 5
-STEPS, N_TEST = 150, 450
+STEPS, N_TEST = 300, 450
 TOLERANCE = 0.06  # of a coverage of 0.8; the test set alone spreads it by less than 0.01
 
 

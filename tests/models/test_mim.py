@@ -441,11 +441,9 @@ def test_a_gap_that_no_forecast_reads_does_no_harm(fitted: MIMModel) -> None:
     ("options", "error", "message"),
     [
         ({"kernel_size": 4}, ValueError, "`kernel_size` must be odd"),
-        ({"hidden_channels": (4,)}, ValueError, "`hidden_channels` must give at least two layers"),
         ({"input_chunk_length": 0}, ValueError, "`input_chunk_length` must be at least 1, got 0"),
         ({"input_chunk_length": 2.5}, TypeError, "`input_chunk_length` must be an integer"),
         ({"output_chunk_shift": -1}, ValueError, "`output_chunk_shift` must be.*at least 0"),
-        ({"nonstationary_unit": False, "stationary_unit": False}, ValueError, "cannot both be"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1, got 0"),
         ({"batch_size": 2.5}, TypeError, "`batch_size` must be an integer"),
         ({"n_epochs": 1.5}, TypeError, "`n_epochs` must be an integer"),

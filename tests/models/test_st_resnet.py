@@ -246,26 +246,10 @@ def test_the_summary_names_the_branches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "least"),
-    [
-        ({}, r"at least 5, .*\(trend=1 x trend_length=5\), got 4; give 5 or more, or a smaller"),
-        ({"trend": 0, "period": 2}, r"at least 6, .*\(period=2 x period_length=3\), got 4"),
-        ({"closeness": 8}, r"at least 8, .*\(closeness=8\), got 4; .* or a smaller `closeness`"),
-    ],
-)
-def test_an_input_chunk_that_does_not_reach_back_is_refused(
-    options: dict[str, Any], least: str
-) -> None:
-    with pytest.raises(ValueError, match=f"`input_chunk_length` must be {least}"):
-        make_model(4, **options)
-
-
-@pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"period": -1}, ValueError, "`period` must be at least 0"),
-        ({"hidden_channels": [4]}, TypeError, "`hidden_channels` must be an integer"),
         ({"kernel_size": 2}, ValueError, "`kernel_size` must be odd"),
+        ({"closeness": 8}, ValueError, r"`input_chunk_length` must be .* got 6; .* `closeness`"),
         (
             {"scheduled_sampling": ScheduledSampling.reverse()},
             ValueError,
