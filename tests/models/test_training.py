@@ -70,7 +70,9 @@ def test_negative_sample_weights_are_refused() -> None:
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
-@pytest.mark.parametrize("limit", [None, 3, 0.5])
+@pytest.mark.parametrize(
+    "limit", [None, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 0.5))]
+)
 def test_a_run_resumed_at_any_step_ends_like_an_uninterrupted_one(
     tmp_path: Path, limit: float | None
 ) -> None:
