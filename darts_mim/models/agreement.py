@@ -14,18 +14,6 @@ from darts_mim.models.checks import check_static, check_values, refuse_unobserve
 from darts_mim.models.covariates import CovariateLayout, lay_out
 from darts_mim.models.likelihoods import check_support
 
-__all__ = [
-    "COVARIATES",
-    "check_contents",
-    "check_grid",
-    "check_layouts",
-    "grid_of",
-    "grids_of",
-    "layouts_of",
-    "most_telling",
-    "with_own_grid",
-]
-
 COVARIATES = ("past_covariates", "future_covariates")
 
 

@@ -9,23 +9,17 @@ from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.logging import get_logger
-from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
-from darts.utils.data import TorchTrainingDataset
-from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.grid import Grid
 from darts_mim.models.checked import CheckedGridModel
 from darts_mim.models.checks import check_options, check_sampling
-from darts_mim.models.covariates import lay_out_inputs, warn_of_spread
-from darts_mim.models.data import ResumableDataModule
+from darts_mim.models.covariates import lay_out_inputs
 from darts_mim.models.likelihoods import check_normalisation, check_priors
 from darts_mim.models.locking import one_at_a_time
-from darts_mim.models.memory import enough_memory
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.models.signatures import full_signature
 from darts_mim.nn.sampling import ScheduledSampling
@@ -270,44 +264,6 @@ class GridForecastingModel(CheckedGridModel, ABC):
         return self.likelihood is not None or may_drop
 
     predict_from_dataset = one_at_a_time(CheckedGridModel.predict_from_dataset)
-
-    def _setup_for_train(  # type: ignore[override]  # what it does not read is in `kwargs`
-        self,
-        train_dataset: TorchTrainingDataset,
-        val_dataset: TorchTrainingDataset | None = None,
-        trainer: pl.Trainer | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        self._accept_datasets(train_dataset, val_dataset, trainer)
-        is_new = not self.model_created
-        params: dict[str, Any] = super()._setup_for_train(
-            train_dataset, val_dataset, trainer, **kwargs
-        )
-        module = params["model"]
-        if is_new:
-            warn_of_spread(module.input_layout, module.grid)
-        params["datamodule"] = ResumableDataModule(params["datamodule"], key=module.random_key)
-        return params
-
-    def _train(
-        self,
-        trainer: pl.Trainer,
-        model: PLForecastingModule,
-        datamodule: TorchDataModule,
-        load_best: bool = False,
-    ) -> None:
-        # counted here: `lr_find` and `scale_batch_size` set training up, but do not train
-        module = cast(GridForecastingModule, model)
-        data = cast(ResumableDataModule, datamodule)
-        try:
-            with enough_memory(self, module, trainer, data):
-                if self.load_ckpt_path is None:
-                    module.n_fits += 1
-                    data.key = module.random_key
-                super()._train(trainer, model, datamodule, load_best)
-        except MemoryError:
-            self._fit_called = self.model_created  # Darts has taken it for fitted already
-            raise
 
     def _create_model(self, train_sample: TorchTrainingSample) -> GridForecastingModule:
         return self.module_type(

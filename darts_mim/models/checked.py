@@ -10,7 +10,9 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 from darts import TimeSeries
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
+from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from darts_mim.checks import checked_integer
@@ -34,11 +36,11 @@ from darts_mim.models.checks import (
     check_static,
     check_values,
 )
-from darts_mim.models.covariates import CovariateLayout
+from darts_mim.models.covariates import CovariateLayout, warn_of_spread
+from darts_mim.models.data import ResumableDataModule
+from darts_mim.models.memory import enough_memory
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.models.saving import SavedGridModel
-
-__all__ = ["CheckedGridModel"]
 
 
 class CheckedGridModel(SavedGridModel, ABC):
@@ -94,6 +96,44 @@ class CheckedGridModel(SavedGridModel, ABC):
             for grid in chain(*grids):
                 check_grid(grid, expected, type(self).__name__)
         return expected, [layouts_of(dataset, expected) for dataset in datasets]
+
+    def _setup_for_train(  # type: ignore[override]  # what it does not read is in `kwargs`
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None = None,
+        trainer: pl.Trainer | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        self._accept_datasets(train_dataset, val_dataset, trainer)
+        is_new = not self.model_created
+        params: dict[str, Any] = super()._setup_for_train(
+            train_dataset, val_dataset, trainer, **kwargs
+        )
+        module = params["model"]
+        if is_new:
+            warn_of_spread(module.input_layout, module.grid)
+        params["datamodule"] = ResumableDataModule(params["datamodule"], key=module.random_key)
+        return params
+
+    def _train(
+        self,
+        trainer: pl.Trainer,
+        model: PLForecastingModule,
+        datamodule: TorchDataModule,
+        load_best: bool = False,
+    ) -> None:
+        # counted here: `lr_find` and `scale_batch_size` set training up, but do not train
+        module = cast(GridForecastingModule, model)
+        data = cast(ResumableDataModule, datamodule)
+        try:
+            with enough_memory(self, module, trainer, data):
+                if self.load_ckpt_path is None:
+                    module.n_fits += 1
+                    data.key = module.random_key
+                super()._train(trainer, model, datamodule, load_best)
+        except MemoryError:
+            self._fit_called = self.model_created  # Darts has taken it for fitted already
+            raise
 
     # --- prediction -----------------------------------------------------------------------------
 

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from darts.utils.serialization.torch import _DartsCheckpointIO
 
-__all__ = ["AtomicCheckpointIO", "check_pair", "draft_of", "seal", "verify", "weights_of"]
-
 _MARK = b"darts_mim seal "
 _NOTHING = "0" * 64
 

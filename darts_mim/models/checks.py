@@ -15,19 +15,6 @@ from darts_mim.checks import checked_integer
 from darts_mim.grid import Grid
 from darts_mim.nn.sampling import ScheduledSampling
 
-__all__ = [
-    "check_options",
-    "check_precision",
-    "check_sample",
-    "check_sampling",
-    "check_series",
-    "check_shift",
-    "check_static",
-    "check_values",
-    "refuse_unobserved",
-    "stretches",
-]
-
 _STRETCH = 2**24  # values looked at in one go, so that memory maps stay out of memory
 _INTEGERS = {
     "input_chunk_length": 1,
@@ -65,22 +52,10 @@ def check_options(options: Mapping[str, Any]) -> None:
                 f"`{name}` must be an object such as {example}, got {value!r} of type "
                 f"{type(value).__name__}; make one, or leave `{name}` out"
             )
-    for name in ("optimizer_cls", "lr_scheduler_cls"):
-        if options.get(name) is not None and not callable(options[name]):
-            raise TypeError(
-                f"`{name}` must be a class, such as those of torch.optim, got {options[name]!r}; "
-                "give the class itself, neither its name nor an object of it"
-            )
 
 
 def check_series(name: str, series: Any) -> None:
-    """Refuse what is neither a series nor several.
-
-    Raises
-    ------
-    TypeError
-        If it is not.
-    """
+    """Refuse what is neither a series nor several."""
     several = series if isinstance(series, Sequence) else [series]
     if not several or not all(isinstance(each, TimeSeries) for each in several):
         raise TypeError(

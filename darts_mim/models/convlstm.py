@@ -5,8 +5,6 @@ from __future__ import annotations
 from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.convlstm import ConvLSTMNetwork
 
-__all__ = ["ConvLSTMModel"]
-
 
 class _ConvLSTMModule(RecurrentModule):
     """Lightning module of ``ConvLSTMModel``, which documents the network's options."""

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from darts_mim.grid import Grid
-from darts_mim.models.covariates import CovariateLayout, InputLayout, lay_out_inputs
+from darts_mim.models.covariates import (
+    CovariateLayout,
+    InputLayout,
+    lay_out_inputs,
+    sample_sizes,
+)
 from darts_mim.models.likelihoods import unchecked_distributions
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.nn.costs import CostMeter
 from darts_mim.nn.recurrent import RecurrentNetwork
-
-__all__ = ["StepCosts", "Workload", "step_costs", "step_seconds", "workload_of"]
-
-# these would leave files, or cannot be copied, and do not change a module
 
 _COUNTED, _TIMED = 3, 16  # most rows and columns of patches in a part of the grid
 _FRAMES = 2  # of context and horizon there, in a recurrent network
@@ -84,7 +85,7 @@ class Workload(NamedTuple):
         grid = grid or self.grid
         model = self.model.twin(grid)
         model._covariate_layouts = self.layouts
-        sizes = _sizes(self.inputs, grid, model.input_chunk_length, model.output_chunk_length)
+        sizes = sample_sizes(self.inputs, grid, model.input_chunk_length, model.output_chunk_length)
         arrays = {name: np.zeros(size, np.float32) for name, size in sizes.items()}
         sample = TorchTrainingSample(**arrays)
         model.pl_module_params["train_sample_shape"] = sample.sample_shapes()
@@ -188,15 +189,7 @@ def workload_of(
 
 
 def step_costs(workload: Workload, batch_size: int) -> StepCosts:
-    """Return the costs of a training step.
-
-    Parameters
-    ----------
-    workload
-        The model and its data.
-    batch_size
-        Number of sequences.
-    """
+    """Return the costs of a training step with a number of sequences."""
     whole = workload.module()
     parameters = list(whole.parameters())
     gradients = sum(each.nbytes for each in parameters if each.requires_grad)
@@ -242,13 +235,7 @@ def _count(
 
 
 def step_seconds(workload: Workload, batch_size: int) -> float:
-    """Estimate how long a training step takes here: time small steps for about a second.
-
-    Parameters
-    ----------
-    workload, batch_size
-        As for ``step_costs``.
-    """
+    """Estimate how long a training step takes here: time small steps for about a second."""
     part, share = workload.part(_TIMED)
     part.to(workload.device)
 
@@ -278,7 +265,7 @@ def _loss(workload: Workload, module: GridForecastingModule, batch_size: int) ->
     """Return the loss of a batch of random values."""
     device = next(module.parameters()).device
     horizon = int(module.output_chunk_length or 1)
-    sizes = _sizes(workload.inputs, module.grid, module.input_chunk_length, horizon)
+    sizes = sample_sizes(workload.inputs, module.grid, module.input_chunk_length, horizon)
     context: Any = nullcontext()
     if workload.autocast:
         context = torch.autocast(device.type, torch.bfloat16)
@@ -295,27 +282,6 @@ def _loss(workload: Workload, module: GridForecastingModule, batch_size: int) ->
         if module.sampling is not None:
             feed_true = torch.rand(batch_size, n_fed, device=device) < 0.5
         return module.next_frame_loss(batch, feed_true)[0]
-
-
-def _sizes(
-    inputs: InputLayout, grid: Grid, length: int, horizon: int
-) -> dict[str, tuple[int, int]]:
-    """Return frames and components of the tensors of a training sample."""
-    n_cells = grid.height * grid.width
-    past, future = (
-        None if layout is None else layout.channels * n_cells + layout.n_scalars
-        for layout in (inputs.past, inputs.future)
-    )
-    rows, columns = inputs.static or (1, None)
-    sizes = {
-        "past_target": (length, grid.n_components),
-        "future_target": (horizon, grid.n_components),
-        "past_covariates": (length, past),
-        "historic_future_covariates": (length, future),
-        "future_covariates": (horizon, future),
-        "static_covariates": (1 if rows == 1 else grid.n_components, columns),
-    }
-    return {name: (n, each) for name, (n, each) in sizes.items() if each is not None}
 
 
 def _copies_of(module: GridForecastingModule) -> int:

@@ -19,8 +19,6 @@ from torch import Tensor
 from darts_mim.grid import METADATA_KEY, Grid
 from darts_mim.nn.unrolling import Inputs
 
-__all__ = ["CovariateLayout", "InputLayout", "collect_inputs", "lay_out", "lay_out_inputs"]
-
 logger = get_logger(__name__)
 
 
@@ -185,16 +183,29 @@ def lay_out_inputs(
     )
 
 
-def warn_of_spread(layout: InputLayout, grid: Grid) -> None:
-    """Warn of covariates that look as if they were fields, and are read as numbers.
+def sample_sizes(
+    layout: InputLayout, grid: Grid, length: int, horizon: int
+) -> dict[str, tuple[int, int]]:
+    """Return frames and components of the arrays of a sample, of chunks of these lengths."""
+    n_cells = grid.height * grid.width
+    past, future = (
+        None if each is None else each.channels * n_cells + each.n_scalars
+        for each in (layout.past, layout.future)
+    )
+    rows, columns = layout.static or (1, None)
+    sizes = {
+        "past_target": (length, grid.n_components),
+        "future_target": (horizon, grid.n_components),
+        "past_covariates": (length, past),
+        "historic_future_covariates": (length, future),
+        "future_covariates": (horizon, future),
+        "static_covariates": (1 if rows == 1 else grid.n_components, columns),
+    }
+    return {name: (n, each) for name, (n, each) in sizes.items() if each is not None}
 
-    Parameters
-    ----------
-    layout
-        Covariates that the network reads.
-    grid
-        Grid of the target.
-    """
+
+def warn_of_spread(layout: InputLayout, grid: Grid) -> None:
+    """Warn of covariates that look as if they were fields, and are read as numbers."""
     for name, found in (("past_covariates", layout.past), ("future_covariates", layout.future)):
         if found is not None and found.n_scalars >= grid.height * grid.width > 1:
             logger.warning(

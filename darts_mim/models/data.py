@@ -11,8 +11,6 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from darts_mim.nn.seeding import keyed_generator
 
-__all__ = ["ResumableDataLoader", "ResumableDataModule"]
-
 _ORDER_OPTIONS = frozenset({"sampler", "batch_sampler", "generator"})
 
 

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-__all__ = ["one_at_a_time"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -19,8 +19,6 @@ from darts_mim.models.costs import StepCosts, Workload, step_costs, workload_of
 from darts_mim.models.data import ResumableDataModule
 from darts_mim.models.module import GridForecastingModule
 
-__all__ = ["changes_for", "device_memory", "enough_memory", "in_bytes"]
-
 logger = get_logger(__name__)
 
 _PATCH_CHANNELS = 64  # of a patch: more of them outweigh the hidden ones

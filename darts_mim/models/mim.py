@@ -8,8 +8,6 @@ from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.checks import checked_units
 from darts_mim.nn.mim import MIMNetwork
 
-__all__ = ["MIMModel"]
-
 
 class _MIMModule(RecurrentModule):
     """Lightning module of ``MIMModel``, which documents the network's options."""
@@ -84,4 +82,6 @@ class MIMModel(RecurrentGridModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(input_chunk_length, output_chunk_length, output_chunk_shift, **kwargs)
-        self.set_network_options(**checked_units(nonstationary_unit, stationary_unit))
+        self.set_network_options(
+            **checked_units(nonstationary_unit=nonstationary_unit, stationary_unit=stationary_unit)
+        )

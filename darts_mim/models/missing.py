@@ -11,8 +11,6 @@ import torch
 from darts.models.components.layer_norm_variants import RINorm
 from torch import Tensor
 
-__all__ = ["normalise", "selector"]
-
 
 def selector(
     known: Tensor, observed: Tensor | None, components: Tensor | None

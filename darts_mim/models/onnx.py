@@ -19,9 +19,8 @@ from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 from darts.logging import get_logger
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, TorchTrainingSample
@@ -31,23 +30,13 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from darts_mim._optional import import_optional
 from darts_mim.checks import checked_integer
-from darts_mim.models.covariates import collect_inputs
+from darts_mim.models.covariates import collect_inputs, sample_sizes
 from darts_mim.models.likelihoods import unchecked_distributions
 from darts_mim.models.module import GridForecastingModule
 from darts_mim.models.rollout import Feeder
 from darts_mim.nn.recurrent import RecurrentNetwork
 
-__all__ = ["export_onnx"]
-
 logger = get_logger(__name__)
-
-_FEATURES = (
-    "past_target",
-    "past_covariates",
-    "historic_future_covariates",
-    "future_covariates",
-    "static_covariates",
-)
 
 
 def export_onnx(
@@ -132,7 +121,7 @@ def _make_graph(
             "`output_chunk_shift`, and fails: feed the graph of this file yourself."
         )
     if horizon is None and not any(needs_all_frames.values()):
-        return _StepGraph(module, sample)
+        return _StepGraph(module, sample, 1)
     if horizon is None:
         logger.warning(
             "The file forecasts up to %d frames; with %s it holds the graph of a forecast, not "
@@ -162,27 +151,28 @@ class _Graph(nn.Module, ABC):
         A module, of which a copy is made.
     sample
         A sample of its training data.
-    length, horizon
-        Number of frames that a call reads and that it predicts.
+    horizon
+        Number of frames that a call predicts.
     """
 
-    is_stepwise: bool
+    is_stepwise: ClassVar[bool]
+    """Whether a call reads a single frame, rather than the input chunk."""
 
     def __init__(
-        self, module: GridForecastingModule, sample: TorchTrainingSample, length: int, horizon: int
+        self, module: GridForecastingModule, sample: TorchTrainingSample, horizon: int
     ) -> None:
         super().__init__()
         self.module = deepcopy(module).cpu().float()
         self.eval()
         self.horizon = horizon
-        self.features: dict[str, Tensor] = {}
-        dtype = cast(np.ndarray, sample.past_target).dtype
-        for name in _FEATURES:
-            array: np.ndarray | None = getattr(sample, name)
-            if array is not None:
-                rows = {"future_covariates": horizon, "static_covariates": len(array)}
-                shape = (1, rows.get(name, length), array.shape[1])
-                self.features[name] = torch.from_numpy(np.zeros(shape, dtype))
+        length = 1 if self.is_stepwise else module.input_chunk_length
+        sizes = sample_sizes(module.input_layout, module.grid, length, horizon)
+        target = torch.from_numpy(sample.past_target)
+        self.features = {
+            name: target.new_zeros(1, *size)
+            for name, size in sizes.items()
+            if name != "future_target"
+        }
 
     @property
     @abstractmethod
@@ -238,11 +228,6 @@ class _ForecastGraph(_Graph):
 
     is_stepwise = False
 
-    def __init__(
-        self, module: GridForecastingModule, sample: TorchTrainingSample, horizon: int
-    ) -> None:
-        super().__init__(module, sample, module.input_chunk_length, horizon)
-
     @property
     def state_shapes(self) -> list[list[int]]:
         """Shape of a number: 0 before the first call, 1 after it."""
@@ -266,9 +251,6 @@ class _StepGraph(_Graph):
     """
 
     is_stepwise = True
-
-    def __init__(self, module: GridForecastingModule, sample: TorchTrainingSample) -> None:
-        super().__init__(module, sample, length=1, horizon=1)
 
     @property
     def network(self) -> RecurrentNetwork[Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.predrnn import PredRNNNetwork
 
-__all__ = ["PredRNNModel"]
-
 
 class _PredRNNModule(RecurrentModule):
     """Lightning module of ``PredRNNModel``, which documents the network's options."""

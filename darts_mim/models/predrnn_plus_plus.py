@@ -7,8 +7,6 @@ from typing import Any
 from darts_mim.models.recurrent import RecurrentGridModel, RecurrentModule
 from darts_mim.nn.predrnn_plus_plus import PredRNNPlusPlusNetwork
 
-__all__ = ["PredRNNPlusPlusModel"]
-
 
 class _PredRNNPlusPlusModule(RecurrentModule):
     """Lightning module of ``PredRNNPlusPlusModel``, which documents the network's options."""

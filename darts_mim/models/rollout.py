@@ -22,8 +22,6 @@ from darts_mim.models.likelihoods import denormalise, point_forecast
 from darts_mim.models.missing import normalise
 from darts_mim.nn.unrolling import FedFrame
 
-__all__ = ["Feeder", "RolloutModule"]
-
 
 class RolloutModule(PLForecastingModule, ABC):
     """Lightning module that rolls a network out over Darts' batches.

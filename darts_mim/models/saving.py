@@ -34,7 +34,7 @@ from darts_mim.models.checkpoints import (
     verify,
     weights_of,
 )
-from darts_mim.models.covariates import CovariateLayout
+from darts_mim.models.covariates import CovariateLayout, lay_out_inputs, sample_sizes
 from darts_mim.models.locking import one_at_a_time
 
 if TYPE_CHECKING:
@@ -209,32 +209,14 @@ class SavedGridModel(MixedCovariatesTorchModel, ABC):
                 "with the options of the model that the weights are from"
             )
         self._covariate_layouts, self._fitted_grid = tfm_save._covariate_layouts, grid
-        self.train_sample = self._sample_on(grid, saved)
+        sample = cast(TorchTrainingSample, self.train_sample)
+        layout = lay_out_inputs(sample, self._covariate_layouts, saved)
+        sizes = sample_sizes(layout, grid, self.input_chunk_length, self.output_chunk_length)
+        self.train_sample = sample.replace(
+            **{name: np.zeros(size, getattr(sample, name).dtype) for name, size in sizes.items()}
+        )
         if self._model_encoder_settings != tfm_save._model_encoder_settings:
             self.encoders = self.initialize_encoders()  # they are for chunks of a length
-
-    def _sample_on(self, given: Grid, saved: Grid) -> TorchTrainingSample:
-        """Return the training sample on another grid, of this model's lengths, in zeros."""
-        sample = cast(TorchTrainingSample, self.train_sample)
-
-        def zeros(name: str, array: np.ndarray) -> np.ndarray:
-            rows, columns = array.shape
-            layout = self._covariate_layouts.get(name.removeprefix("historic_"))
-            if name in ("past_target", "future_target"):
-                columns = given.n_components
-            elif layout is not None:
-                extra = given.height * given.width - saved.height * saved.width
-                columns += layout.channels * extra
-            if name == "static_covariates":
-                rows = given.n_components if 1 < rows == saved.n_components else rows
-            elif name in ("future_target", "future_covariates"):
-                rows = self.output_chunk_length
-            else:
-                rows = self.input_chunk_length
-            return np.zeros((rows, columns), dtype=array.dtype)
-
-        arrays = sample.feature_arrays().items()
-        return sample.replace(**{k: zeros(k, a) for k, a in arrays if a is not None})
 
     @one_at_a_time
     def to_onnx(

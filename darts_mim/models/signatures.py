@@ -7,8 +7,6 @@ import inspect
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 
-__all__ = ["full_signature"]
-
 
 def full_signature(model_type: type) -> inspect.Signature:
     """Return the signature of a constructor, with the options that it passes on to its bases.

@@ -10,8 +10,6 @@ from darts_mim.nn.checks import checked_st_resnet_options
 from darts_mim.nn.lags import Lags
 from darts_mim.nn.st_resnet import STResNetNetwork
 
-__all__ = ["STResNetModel"]
-
 
 class _STResNetModule(GridForecastingModule):
     """Lightning module of ``STResNetModel``, which documents the network's options."""

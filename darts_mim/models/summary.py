@@ -15,8 +15,6 @@ from darts_mim.models.costs import StepCosts, Workload, step_costs, step_seconds
 from darts_mim.models.memory import changes_for, device_memory, in_bytes
 from darts_mim.models.module import GridForecastingModule
 
-__all__ = ["ModelSummary", "summarise"]
-
 
 @dataclass(frozen=True, repr=False)
 class ModelSummary:

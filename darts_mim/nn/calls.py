@@ -12,8 +12,6 @@ from torch import Tensor
 from darts_mim.checks import checked_integer
 from darts_mim.nn.unrolling import FeedBack, Inputs, feed_prediction
 
-__all__ = ["NetworkSizes", "check_call", "check_shape"]
-
 
 class NetworkSizes(Protocol):
     """Sizes that a network was built for.

@@ -36,15 +36,6 @@ from darts_mim.nn.gates import (
     remember,
 )
 
-__all__ = [
-    "MIMBlock",
-    "MIMBlockState",
-    "NonStationaryUnit",
-    "STLSTMCell",
-    "STLSTMState",
-    "StationaryUnit",
-]
-
 
 class STLSTMState(NamedTuple):
     """State of an ST-LSTM cell: hidden state ``h`` and cell state ``c``, each (B, C, H, W)."""

@@ -3,38 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any
 
 from darts_mim.checks import checked_flag, checked_integer, checked_number
-
-__all__ = [
-    "NetworkOptions",
-    "Units",
-    "check_patch_fits",
-    "checked_kernel_size",
-    "checked_options",
-    "checked_st_resnet_options",
-    "checked_units",
-]
-
-
-class NetworkOptions(TypedDict):
-    """Options of a ``RecurrentNetwork``, which documents them."""
-
-    hidden_channels: tuple[int, ...]
-    kernel_size: int
-    patch_size: int
-    layer_norm: bool
-    forget_bias: float
-    recompute: bool
-    fast_path: bool | None
-
-
-class Units(TypedDict):
-    """Which units a ``MIMBlock`` has, which documents them."""
-
-    nonstationary_unit: bool
-    stationary_unit: bool
 
 
 def checked_options(
@@ -47,7 +18,7 @@ def checked_options(
     recompute: Any,
     fast_path: Any,
     least_layers: int,
-) -> NetworkOptions:
+) -> dict[str, Any]:
     """Check the options of a ``RecurrentNetwork`` and return them as plain Python values.
 
     Raises
@@ -69,15 +40,15 @@ def checked_options(
             f"`hidden_channels` must give at least {number}, got {widths}; the paper's network is "
             "(64, 64, 64, 64)"
         )
-    return NetworkOptions(
-        hidden_channels=widths,
-        kernel_size=checked_kernel_size(kernel_size),
-        patch_size=checked_integer("patch_size", patch_size),
-        layer_norm=checked_flag("layer_norm", layer_norm),
-        forget_bias=checked_number("forget_bias", forget_bias),
-        recompute=checked_flag("recompute", recompute),
-        fast_path=None if fast_path is None else checked_flag("fast_path", fast_path),
-    )
+    return {
+        "hidden_channels": widths,
+        "kernel_size": checked_kernel_size(kernel_size),
+        "patch_size": checked_integer("patch_size", patch_size),
+        "layer_norm": checked_flag("layer_norm", layer_norm),
+        "forget_bias": checked_number("forget_bias", forget_bias),
+        "recompute": checked_flag("recompute", recompute),
+        "fast_path": None if fast_path is None else checked_flag("fast_path", fast_path),
+    }
 
 
 def checked_st_resnet_options(
@@ -123,7 +94,7 @@ def checked_kernel_size(kernel_size: Any) -> int:
     return side
 
 
-def checked_units(nonstationary_unit: Any, stationary_unit: Any) -> Units:
+def checked_units(**units: Any) -> dict[str, bool]:
     """Check which units a ``MIMBlock`` is to have.
 
     Raises
@@ -133,14 +104,13 @@ def checked_units(nonstationary_unit: Any, stationary_unit: Any) -> Units:
     ValueError
         If there is none.
     """
-    has_nonstationary = checked_flag("nonstationary_unit", nonstationary_unit)
-    has_stationary = checked_flag("stationary_unit", stationary_unit)
-    if not (has_nonstationary or has_stationary):
+    checked = {name: checked_flag(name, unit) for name, unit in units.items()}
+    if not any(checked.values()):
         raise ValueError(
             "`nonstationary_unit` and `stationary_unit` cannot both be False: the paper's "
             "ablations remove one unit of the MIM block; leave one of them on"
         )
-    return Units(nonstationary_unit=has_nonstationary, stationary_unit=has_stationary)
+    return checked
 
 
 def check_patch_fits(patch_size: int, height: int, width: int) -> None:

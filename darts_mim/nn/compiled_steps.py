@@ -23,8 +23,6 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from darts_mim.nn.unrolling import Step, StepInputs
 
-__all__ = ["cannot_compile", "compiled_step"]
-
 COMPILE_OPTIONS: dict[str, Any] = {"mode": "reduce-overhead", "dynamic": False}
 
 

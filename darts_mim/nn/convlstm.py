@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from darts_mim.nn.gates import RecurrentCell
 from darts_mim.nn.recurrent import RecurrentNetwork
 
-__all__ = ["ConvLSTMCell", "ConvLSTMCellState", "ConvLSTMNetwork", "ConvLSTMState"]
-
 
 class ConvLSTMCellState(NamedTuple):
     """State of a ConvLSTM cell: hidden state ``h`` and cell state ``c``, each (B, C, H, W)."""

@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-__all__ = ["CostMeter"]
-
 
 class CostMeter(TorchDispatchMode):
     """Count the operations done in a context, and the bytes of the tensors made in it.

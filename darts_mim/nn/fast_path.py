@@ -27,8 +27,6 @@ from darts_mim.nn.fused.winograd import WinogradConvolution, WinogradKernels, Wo
 from darts_mim.nn.gates import GateConvolution
 from darts_mim.nn.unrolling import Step
 
-__all__ = ["LEAST_VALUES", "STEPS_AT_ONCE", "FastPath", "fast_path_of"]
-
 logger = logging.getLogger(__name__)
 
 FastPath: TypeAlias = Callable[[Step[Any], int], Step[Any]]

@@ -17,20 +17,6 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "GateConvolution",
-    "HiddenOutput",
-    "Mode",
-    "PendingGates",
-    "RecurrentCell",
-    "SpatiotemporalMemory",
-    "StandIn",
-    "admit",
-    "emit",
-    "remember",
-    "stand_in",
-]
-
 Mode = Literal["remember", "admit", "emit"]
 """How gates act on a state; see the functions of these names."""
 

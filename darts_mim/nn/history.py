@@ -10,8 +10,6 @@ from torch import Tensor
 
 from darts_mim.nn.unrolling import FedFrame, flags_of
 
-__all__ = ["FrameHistory", "fill_in_time"]
-
 
 class FrameHistory:
     """Frames by their index: those of a context, then those that were predicted or given.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Lags"]
-
 
 class Lags(NamedTuple):
     """Frames that the branches of ST-ResNet read; ``STResNetNetwork`` documents the options.

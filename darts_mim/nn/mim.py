@@ -15,8 +15,6 @@ from darts_mim.nn.cells import MIMBlock, MIMBlockState, STLSTMCell, STLSTMState
 from darts_mim.nn.checks import checked_units
 from darts_mim.nn.recurrent import RecurrentNetwork, memory_paths
 
-__all__ = ["MIMNetwork", "MIMState"]
-
 
 class MIMState(NamedTuple):
     """State of a MIM network between two frames.
@@ -94,7 +92,9 @@ class MIMNetwork(RecurrentNetwork[MIMState]):
     ) -> None:
         super().__init__(in_channels, hidden_channels, **options)
         widths, cell_options = self.hidden_channels, self.cell_options
-        units = checked_units(nonstationary_unit, stationary_unit)
+        units = checked_units(
+            nonstationary_unit=nonstationary_unit, stationary_unit=stationary_unit
+        )
         self.bottom = STLSTMCell(self.patch_channels, widths[0], **cell_options)
         self.blocks = nn.ModuleList(
             MIMBlock(below, width, **cell_options, **units) for below, width in pairwise(widths)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["fold_patches", "unfold_patches"]
-
 
 def fold_patches(frame: Tensor, patch_size: int) -> Tensor:
     """Move every ``patch_size`` x ``patch_size`` block of pixels into the channels.

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from darts_mim.nn.cells import STLSTMCell, STLSTMState
 from darts_mim.nn.recurrent import RecurrentNetwork, memory_paths
 
-__all__ = ["PredRNNNetwork", "PredRNNState"]
-
 
 class PredRNNState(NamedTuple):
     """State of a PredRNN network between two frames.

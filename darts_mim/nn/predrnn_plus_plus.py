@@ -23,14 +23,6 @@ from torch import Tensor, nn
 from darts_mim.nn.gates import RecurrentCell
 from darts_mim.nn.recurrent import RecurrentNetwork, memory_paths
 
-__all__ = [
-    "CausalLSTMCell",
-    "CausalLSTMState",
-    "GradientHighwayUnit",
-    "PredRNNPlusPlusNetwork",
-    "PredRNNPlusPlusState",
-]
-
 
 class CausalLSTMState(NamedTuple):
     """State of a causal LSTM cell: hidden state ``h`` and cell state ``c``, each (B, C, H, W)."""

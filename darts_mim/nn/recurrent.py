@@ -148,7 +148,7 @@ class RecurrentNetwork(nn.Module, ABC, Generic[State]):
         )
         self.in_channels = checked_integer("in_channels", in_channels)
         self.hidden_channels = options["hidden_channels"]
-        self.patch_size = options["patch_size"]
+        self.patch_size: int = options["patch_size"]
         self.out_channels = checked_integer(
             "out_channels", in_channels if out_channels is None else out_channels
         )

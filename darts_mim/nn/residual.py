@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-__all__ = ["ExternalBranch", "ResidualBranch", "ResidualUnit"]
-
 
 class ResidualUnit(nn.Module):
     """Residual unit: a ReLU and a convolution, two times, added to the input.

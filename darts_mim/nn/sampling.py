@@ -17,8 +17,6 @@ from torch import Tensor
 from darts_mim.checks import checked_integer, checked_number
 from darts_mim.nn.seeding import keyed_generator
 
-__all__ = ["Schedule", "ScheduledSampling"]
-
 Shape = Literal["constant", "linear", "exponential", "sigmoid"]
 _SHAPES = ("constant", "linear", "exponential", "sigmoid")
 

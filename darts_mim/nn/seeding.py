@@ -6,8 +6,6 @@ import hashlib
 
 import torch
 
-__all__ = ["keyed_generator"]
-
 
 def keyed_generator(*key: int | str) -> torch.Generator:
     """Return a generator on the CPU that is seeded with a key.

@@ -26,8 +26,6 @@ from darts_mim.nn.lags import Lags
 from darts_mim.nn.residual import ExternalBranch, ResidualBranch
 from darts_mim.nn.unrolling import FeedBack, Inputs, feed_prediction
 
-__all__ = ["STResNetNetwork"]
-
 # of a branch at once: on small grids up to 1.4 times as fast as one by one, on large ones as fast;
 # with no bound a long forecast would take much memory
 _MOST_STEPS = 8
@@ -167,11 +165,6 @@ class STResNetNetwork(nn.Module):
         self.external = ExternalBranch(scalars, *self._sizes, units) if scalars else None
         # as in recurrent networks: faster with the channels innermost
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @property
-    def input_channels(self) -> int:
-        """Channels that all branches together read in a cell."""
-        return sum(self._channels_read(name) for name in self.branches)
 
     @property
     def _sizes(self) -> tuple[int, int, int]:

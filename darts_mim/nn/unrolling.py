@@ -11,17 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = [
-    "FedFrame",
-    "FeedBack",
-    "Inputs",
-    "Step",
-    "StepInputs",
-    "feed_prediction",
-    "flags_of",
-    "unroll",
-]
-
 State = TypeVar("State")
 
 

@@ -17,12 +17,13 @@ from darts.utils.likelihood_models.torch import (
 )
 from scipy.stats import norm
 
-from darts_mim import MIMModel, frames_to_series
+from darts_mim import ConvLSTMModel
+from tests.models.small_models import make_model, to_series
 
 A = np.array([0.9, 0.6])[:, None, None]
 NOISE = np.array([0.4, 0.8])[:, None, None]
 CONTEXT, HORIZON, HEIGHT, WIDTH = 4, 4, 4, 5
-N_TRAIN, N_TEST = 15_000, 450
+STEPS, N_TEST = 300, 450
 TOLERANCE = 0.06  # of a coverage of 0.8; the test set alone spreads it by less than 0.01
 
 
@@ -36,33 +37,25 @@ def make_frames(length: int, seed: int) -> np.ndarray:
     return np.stack(frames).astype(np.float32)
 
 
-def train(likelihood: TorchLikelihood) -> MIMModel:
-    epochs, steps = 1, -(-(N_TRAIN - CONTEXT - HORIZON + 1) // 64)
-    return MIMModel(
-        CONTEXT,
-        HORIZON,
-        hidden_channels=(16, 16),
-        kernel_size=3,
+def train(likelihood: TorchLikelihood) -> ConvLSTMModel:
+    model = make_model(
+        ConvLSTMModel,
+        input_chunk_length=CONTEXT,
+        output_chunk_length=HORIZON,
+        hidden_channels=(16,),
+        patch_size=1,
         batch_size=64,
-        n_epochs=epochs,
         likelihood=likelihood,
-        random_state=0,
-        optimizer_kwargs={"lr": 1e-2},
+        optimizer_kwargs={"lr": 2e-2},
         lr_scheduler_cls=torch.optim.lr_scheduler.OneCycleLR,
-        lr_scheduler_kwargs={"max_lr": 1e-2, "total_steps": epochs * steps, "interval": "step"},
-        pl_trainer_kwargs={
-            "accelerator": "cpu",
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "logger": False,
-            "enable_checkpointing": False,
-        },
-    ).fit(frames_to_series(make_frames(N_TRAIN, seed=0)))
+        lr_scheduler_kwargs={"max_lr": 2e-2, "total_steps": STEPS, "interval": "step"},
+    )
+    return model.fit(to_series(make_frames(64 * STEPS + CONTEXT + HORIZON - 1, seed=0)))
 
 
-def forecast(model: MIMModel, **options: Any) -> tuple[list[TimeSeries], np.ndarray]:
+def forecast(model: ConvLSTMModel, **options: Any) -> tuple[list[TimeSeries], np.ndarray]:
     """Return forecasts, and what happened (windows, HORIZON, N)."""
-    test = frames_to_series(make_frames(N_TEST, seed=1))
+    test = to_series(make_frames(N_TEST, seed=1))
     starts = range(0, N_TEST - CONTEXT - HORIZON + 1, 3)
     histories = [test[i : i + CONTEXT] for i in starts]
     truth = [test[i + CONTEXT : i + CONTEXT + HORIZON].values() for i in starts]

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from darts.models import TiDEModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 
@@ -29,10 +28,3 @@ def test_the_capabilities_are_all_there_and_those_of_tide() -> None:
     for model in (mim, tide, make_model(likelihood=likelihood).fit(make_series())):
         assert [name for name in CAPABILITIES if not getattr(model, name)] == []
         assert model.extreme_lags == tide.extreme_lags
-
-
-def test_without_a_likelihood_there_are_no_samples(small_fitted: MIMModel) -> None:
-    with pytest.raises(ValueError, match="`num_samples > 1` is only supported for probabilistic"):
-        small_fitted.predict(2, num_samples=3)
-    with pytest.raises(ValueError, match="predict_likelihood_parameters"):
-        small_fitted.predict(2, predict_likelihood_parameters=True)

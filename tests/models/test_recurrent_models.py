@@ -20,7 +20,7 @@ from darts_mim import (
     frame_mse,
     frames_to_series,
 )
-from tests.models.small_models import GRID, TRAINER, make_series
+from tests.models.small_models import GRID, TRAINER, make_frames, make_series, to_series
 
 RECURRENT: list[Any] = [ConvLSTMModel, PredRNNModel, PredRNNPlusPlusModel]
 MODELS: list[Any] = [*RECURRENT, STResNetModel]
@@ -74,10 +74,10 @@ def test_a_model_learns_a_wave_that_travels(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_model_reads_covariates_masks_and_gaps_and_is_uncertain(kind: Any) -> None:
-    frames = np.random.default_rng(0).random((14, *GRID.shape), dtype=np.float32)
+    frames = make_frames(14)
     frames[5, 0, 2:4] = np.nan
     mask = np.arange(30).reshape(5, 6) % 7 > 0
-    series = make_series(frames=frames, mask=mask)
+    series = to_series(frames, mask=mask)
     calendar = datetime_attribute_timeseries(series, "hour", cyclic=True, add_length=5)
     covariates = {"past_covariates": make_series(16, seed=1), "future_covariates": calendar}
     model = make_model(kind, likelihood=QuantileRegression([0.1, 0.5, 0.9]), recompute=True)
@@ -112,7 +112,5 @@ def test_options_out_of_range_are_refused(kind: Any) -> None:
     least = "two layers" if kind in (PredRNNPlusPlusModel, MIMModel) else "one layer"
     with pytest.raises(ValueError, match=f"`hidden_channels` must give at least {least}"):
         make_model(kind, hidden_channels=())
-    with pytest.raises(TypeError, match="`scheduled_sampling` must be"):
-        make_model(kind, scheduled_sampling=0.5)
     with pytest.raises(ValueError, match=r"larger than the 5x6 grid"):
         make_model(kind, patch_size=9).fit(make_series())

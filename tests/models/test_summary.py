@@ -17,7 +17,7 @@ from darts_mim.models.costs import _loss, step_costs, workload_of
 from darts_mim.models.memory import device_memory, in_bytes
 from darts_mim.models.summary import ModelSummary
 from darts_mim.nn.costs import CostMeter
-from tests.models.small_models import GRID, make_model, make_series, weights
+from tests.models.small_models import GRID, make_frames, make_model, make_series, to_series, weights
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +25,17 @@ def summarised() -> ModelSummary:
     return make_model().summary(make_series())
 
 
-@pytest.fixture(scope="module")
-def fitted() -> MIMModel:
-    return make_model().fit(make_series())
-
-
 # --- the summary --------------------------------------------------------------------------------
 
 
 def test_sizes_and_parameters_are_those_of_the_fitted_model(
-    summarised: ModelSummary, fitted: MIMModel
+    summarised: ModelSummary, small_fitted: MIMModel
 ) -> None:
     assert (summarised.context, summarised.horizon, summarised.batch_size) == (3, 2, 4)
     assert (summarised.folded_shape, summarised.padding) == ((3, 3), (1, 0))
-    assert summarised.parameters == summarised.trainable_parameters == weights(fitted).numel()
+    assert summarised.parameters == summarised.trainable_parameters == weights(small_fitted).numel()
     assert sum(summarised.layers.values()) == summarised.parameters
-    block = fitted.model.network.blocks[0]
+    block = small_fitted.model.network.blocks[0]
     assert summarised.layers["blocks[0]"] == sum(p.numel() for p in block.parameters())
     assert summarised.costs.optimizer == 2 * summarised.costs.gradients  # Adam's moments
     assert make_model().summary(GRID).step_bytes == summarised.step_bytes
@@ -86,9 +81,7 @@ def test_the_model_stays_as_it_is_and_nothing_is_drawn_or_written() -> None:
 def test_covariates_masks_and_likelihoods_are_counted() -> None:
     series = make_series(mask=np.arange(30).reshape(5, 6) % 7 > 0)
     calendar = datetime_attribute_timeseries(series, "hour", cyclic=True, add_length=5)
-    field = frames_to_series(
-        series.all_values()[:, :30, 0].reshape(-1, 1, 5, 6), start="2026-01-01", freq="h"
-    )
+    field = to_series(make_frames()[:, :1])
     model = make_model(likelihood=GaussianLikelihood(), use_reversible_instance_norm=True)
     given = {"past_covariates": field, "future_covariates": calendar}
     found = model.summary(series, **given)

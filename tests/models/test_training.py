@@ -10,10 +10,8 @@ import torch
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from torch import Tensor
 
-from darts_mim import MIMModel
-from tests.models.small_models import GRID, make_model, make_series, weights
-
-FRAMES = np.random.default_rng(0).random((12, *GRID.shape), dtype=np.float32)
+from darts_mim import MIMModel, ScheduledSampling
+from tests.models.small_models import make_frames, make_model, make_series, to_series, weights
 
 
 class Direct(torch.nn.Module):
@@ -43,28 +41,25 @@ class Losses(pl.Callback):
 
 
 def test_a_step_in_which_nothing_was_observed_logs_no_loss() -> None:
-    gone = FRAMES[:5].copy()
+    gone = make_frames(5)
     gone[1:] = np.nan
     losses = Losses()
     model = make_model(batch_size=1, optimizer_kwargs={"lr": 0.0}, trainer={"callbacks": [losses]})
-    series = [make_series(frames=FRAMES[:5]), make_series(frames=gone)]
-    model.fit(series, dataloader_kwargs={"shuffle": False})
+    model.fit([make_series(5), to_series(gone)], dataloader_kwargs={"shuffle": False})
     assert losses.seen[0] == losses.seen[1] > 0
 
 
 @pytest.mark.parametrize(
-    ("options", "frames"),
+    ("options", "factor"),
     [
-        ({}, FRAMES * np.float32(1e19)),
-        ({"likelihood": GaussianLikelihood()}, FRAMES * np.float32(1e30)),
-        ({"optimizer_kwargs": {"lr": 1e30}}, FRAMES),
+        ({}, 1e19),
+        ({"likelihood": GaussianLikelihood()}, 1e30),
+        ({"optimizer_kwargs": {"lr": 1e30}}, 1.0),
     ],
 )
-def test_a_run_that_diverges_stops_with_the_reason(
-    options: dict[str, Any], frames: np.ndarray
-) -> None:
+def test_a_run_that_diverges_stops_with_the_reason(options: dict[str, Any], factor: float) -> None:
     with pytest.raises(FloatingPointError, match=r"(inf|nan|no longer finite).*Scale the series"):
-        make_model(**options).fit(make_series(frames=frames))
+        make_model(**options).fit(to_series(make_frames() * np.float32(factor)))
 
 
 def test_negative_sample_weights_are_refused() -> None:
@@ -75,22 +70,34 @@ def test_negative_sample_weights_are_refused() -> None:
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
-def test_a_resumed_run_with_dropout_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "limit", [None, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 0.5))]
+)
+def test_a_run_resumed_at_any_step_ends_like_an_uninterrupted_one(
+    tmp_path: Path, limit: float | None
 ) -> None:
-    checkpoint = pl.callbacks.ModelCheckpoint(tmp_path, "middle", every_n_train_steps=4)
-    options: dict[str, Any] = {"dropout": 0.5, "n_epochs": 3, "work_dir": str(tmp_path)}
-    model = make_model(
-        **options,
-        model_name="run",
-        save_checkpoints=True,
-        trainer={"callbacks": [checkpoint]},
+    checkpoints = pl.callbacks.ModelCheckpoint(
+        tmp_path / "run" / "checkpoints", "{step}", every_n_train_steps=1, save_top_k=-1
     )
-    model.fit(make_series())
-    folder = tmp_path / "run" / "checkpoints"
-    (tmp_path / "middle.ckpt").rename(folder / "middle.ckpt")
-    resumed = MIMModel.load_from_checkpoint("run", str(tmp_path), "middle.ckpt", trusted=True)
-    assert not torch.equal(weights(resumed), weights(model))
-    torch.rand(7)  # as other work in between may draw
-    resumed.fit(make_series())
-    assert torch.equal(weights(resumed), weights(model))
+    model = make_model(
+        dropout=0.5,
+        scheduled_sampling=ScheduledSampling.reverse(begin=2, until=12, steps=4),
+        lr_scheduler_cls=torch.optim.lr_scheduler.StepLR,
+        lr_scheduler_kwargs={"step_size": 1, "gamma": 0.8},
+        n_epochs=-1,
+        save_checkpoints=True,
+        model_name="run",
+        work_dir=str(tmp_path),
+        trainer={"callbacks": [checkpoints], "max_steps": 13, "limit_train_batches": limit},
+    )
+    series = make_series(22)  # 5 steps in an epoch
+    model.fit(series)
+    for n_steps in (1, 5, 7, 10):
+        resumed = MIMModel.load_from_checkpoint(
+            "run", str(tmp_path), f"step={n_steps}.ckpt", trusted=True
+        )
+        assert not torch.equal(weights(resumed), weights(model))
+        torch.rand(7)  # as other work in between may draw
+        resumed.fit(series)
+        assert resumed.trainer.global_step == model.trainer.global_step == 13
+        assert torch.equal(weights(resumed), weights(model))

@@ -176,20 +176,6 @@ def test_autocast_leaves_frames_in_full_precision_and_near_it() -> None:
     assert 0 < far(mixed, full) < 0.05
 
 
-@pytest.mark.slow
-def test_the_papers_setting_takes_a_full_training_step() -> None:
-    network = MIMNetwork(1, (64, 64, 64, 64), kernel_size=5, patch_size=4)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    clip = torch.rand(2, 20, 1, 64, 64)  # 2 sequences of the batch of 8
-    before = network.head.weight.detach().clone()
-    frames, _ = network(clip[:, :10], horizon=10)
-    torch.nn.functional.mse_loss(frames, clip[:, 1:]).backward()
-    optimizer.step()
-    assert frames.shape == (2, 19, 1, 64, 64)
-    assert gradients_of(network).isfinite().all()
-    assert not torch.equal(before, network.head.weight)
-
-
 @pytest.mark.gpu
 def test_the_gpu_agrees_with_the_cpu() -> None:
     network, context = make_network(), random(2, 3, 2, 10, 8)
@@ -209,16 +195,12 @@ def test_the_gpu_agrees_with_the_cpu() -> None:
         ({"hidden_channels": (8, 0)}, ValueError, "`hidden_channels` must be at least 1, got 0"),
         ({"hidden_channels": 64}, TypeError, "`hidden_channels` must give the channels"),
         ({"kernel_size": 4}, ValueError, "`kernel_size` must be odd.*got 4; use 3 or 5"),
-        ({"kernel_size": -1}, ValueError, "`kernel_size` must be at least 1, got -1"),
         ({"kernel_size": "3"}, TypeError, "`kernel_size` must be an integer .*, got '3'"),
         ({"patch_size": 0}, ValueError, "`patch_size` must be at least 1, got 0"),
         ({"layer_norm": "no"}, TypeError, "`layer_norm` must be True or False, got 'no'"),
-        ({"recompute": "steps"}, TypeError, "`recompute` must be True or False, got 'steps'"),
         ({"fast_path": 2}, TypeError, "`fast_path` must be True or False, got 2"),
         ({"forget_bias": float("inf")}, ValueError, "`forget_bias` must be finite"),
-        ({"forget_bias": "one"}, TypeError, "`forget_bias` must be a number, got 'one'"),
         ({"plane_channels": -1}, ValueError, "`plane_channels` must be at least 0, got -1"),
-        ({"scalar_channels": -1}, ValueError, "`scalar_channels` must be at least 0, got -1"),
         (
             {"nonstationary_unit": False, "stationary_unit": False},
             ValueError,

@@ -221,11 +221,6 @@ def test_frames_leave_autocast_in_full_precision() -> None:
     assert frames.dtype == torch.float32
 
 
-def test_input_channels_are_those_of_all_branches() -> None:
-    assert make_network().input_channels == 5 * C
-    assert make_network(**READS, reads_observed=True).input_channels == 5 * 2 * C + PLANES
-
-
 # --- what it refuses ----------------------------------------------------------------------------
 
 

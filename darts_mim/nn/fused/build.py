@@ -21,8 +21,6 @@ from pathlib import Path
 
 from darts_mim.nn.fused.library_cache import find_library, keep_library, locked, trusted_folder
 
-__all__ = ["CHANNELS", "ROWS", "TILES", "CannotBuildError", "kernel_library"]
-
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "winograd.c"))
 ROWS = 32
 """Rows of channels that the elementwise kernels take at a time."""

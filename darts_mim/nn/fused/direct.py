@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from darts_mim.nn.fused.layers import Convolution
 from darts_mim.nn.fused.tensors import channels_last, empty_channels_last
 
-__all__ = ["DirectConvolution"]
-
 
 class DirectConvolution(Convolution):
     """A ``Convolution`` that calls PyTorch's.

@@ -23,8 +23,6 @@ from darts_mim.nn.fused.layers import FusedLayer, refuse_second_derivative
 from darts_mim.nn.fused.native import NativeKernels, Part, Source
 from darts_mim.nn.gates import Mode
 
-__all__ = ["Summand", "act", "convolve"]
-
 
 class Summand(NamedTuple):
     """A source of pre-activations, and where gradients are wanted its carrier, (B, 2, G * C)."""

@@ -14,8 +14,6 @@ from darts_mim.nn.fused.native import NativeKernels
 from darts_mim.nn.fused.tensors import empty_channels_last
 from darts_mim.nn.gates import GateConvolution
 
-__all__ = ["Convolution", "FusedLayer", "refuse_second_derivative"]
-
 
 class Convolution(ABC):
     """A "same" convolution of the fast path, during one unrolling.

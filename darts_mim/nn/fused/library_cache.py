@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["cache_folder", "find_library", "keep_library", "locked", "trusted_folder"]
-
 
 def cache_folder() -> Path:
     """Return the folder that compiled kernels are kept in.

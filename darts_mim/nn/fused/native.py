@@ -16,8 +16,6 @@ from darts_mim.nn.fused.build import ROWS
 from darts_mim.nn.fused.tensors import channels_last
 from darts_mim.nn.gates import Mode
 
-__all__ = ["N_GATES", "SUFFIXES", "NativeKernels", "Part", "Source", "bound", "in_c"]
-
 N_GATES: dict[Mode, int] = {"remember": 3, "admit": 2, "emit": 1}
 """Gates of each mode, in the order g, i, f; that of ``"emit"`` is o."""
 

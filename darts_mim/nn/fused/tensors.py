@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["channels_last", "empty_channels_last"]
-
 
 def channels_last(tensor: Tensor) -> Tensor:
     """Return a tensor with the channels innermost, a copy if it is laid out otherwise."""

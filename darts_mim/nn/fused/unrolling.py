@@ -16,8 +16,6 @@ from darts_mim.nn.fused.native import NativeKernels
 from darts_mim.nn.gates import GateConvolution, Mode, stand_in
 from darts_mim.nn.unrolling import Step, StepInputs
 
-__all__ = ["FusedUnrolling", "PreActivations"]
-
 State = TypeVar("State")
 
 

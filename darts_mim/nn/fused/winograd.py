@@ -28,8 +28,6 @@ from darts_mim.nn.fused.layers import Convolution
 from darts_mim.nn.fused.native import SUFFIXES, bound, in_c
 from darts_mim.nn.fused.tensors import channels_last, empty_channels_last
 
-__all__ = ["WinogradConvolution", "WinogradKernels", "Workspace"]
-
 _SIDES = (3, 5)
 _POINTS = 6
 _SQUARE = _POINTS**2
