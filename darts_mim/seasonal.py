@@ -18,8 +18,9 @@ from darts.dataprocessing.transformers import (
 )
 from numpy.typing import NDArray
 
-from darts_mim.grid import METADATA_KEY, Grid
+from darts_mim.grid import Grid
 from darts_mim.series import parameter_names, rebuild_series
+from darts_mim.transforms import observed_components
 
 __all__ = ["SeasonalAnomalies", "variance_stabiliser"]
 
@@ -140,8 +141,10 @@ class SeasonalAnomalies(FittableDataTransformer, InvertibleDataTransformer):
             # what is left of a constant by rounding is no deviation
             is_clear = variance > 1e-10 * np.maximum(mean**2, np.finfo(np.float32).tiny)
             deviation[is_clear] = np.sqrt(variance[is_clear])
-        hidden = _hidden(batch[0])
-        mean[:, hidden], deviation[:, hidden] = 0.0, 1.0
+        grid = Grid.from_series(batch[0])
+        if grid is not None:
+            hidden = ~observed_components(grid)
+            mean[:, hidden], deviation[:, hidden] = 0.0, 1.0
         return _Usual(slots, mean, deviation)
 
     @staticmethod
@@ -233,16 +236,6 @@ def _locations(names: Sequence[str]) -> NDArray[np.bool_]:
             "the season to; forecast samples or quantiles instead"
         )
     return np.array(is_location)
-
-
-def _hidden(series: TimeSeries) -> NDArray[np.bool_]:
-    """Find the components that the grid's mask hides, (N,)."""
-    if METADATA_KEY not in (series.metadata or {}):
-        return np.zeros(series.n_components, dtype=bool)
-    grid = Grid.from_metadata(series.metadata[METADATA_KEY])
-    if grid.mask is None:
-        return np.zeros(series.n_components, dtype=bool)
-    return np.broadcast_to(~grid.mask, grid.shape).ravel()
 
 
 def variance_stabiliser(kind: Literal["sqrt", "log1p", "asinh"] = "sqrt") -> InvertibleMapper:

@@ -308,7 +308,7 @@ def drop_hidden(series: TimeSeries, grid: Grid | None = None) -> TimeSeries:
             f"`series` must have the {grid.n_components} components of {grid}, got "
             f"{series.n_components}; pass the grid of this series"
         )
-    observed = _observed_components(grid)
+    observed = observed_components(grid)
     table = series.static_covariates
     if table is not None and len(table) == series.n_components:
         table = table[observed]
@@ -352,7 +352,7 @@ def restore_hidden(series: TimeSeries, grid: Grid) -> TimeSeries:
     >>> series_to_frames(restored)[0]
     array([[[ 2., nan,  2.]]], dtype=float32)
     """
-    observed = _observed_components(grid)
+    observed = observed_components(grid)
     if series.n_components != observed.sum():
         raise ValueError(
             f"`series` must have a component for each of the {observed.sum()} observed components "
@@ -372,7 +372,7 @@ def restore_hidden(series: TimeSeries, grid: Grid) -> TimeSeries:
     )
 
 
-def _observed_components(grid: Grid) -> NDArray[np.bool_]:
+def observed_components(grid: Grid) -> NDArray[np.bool_]:
     """Find the components that no mask hides, (N,)."""
     mask = np.ones(grid.shape[1:], dtype=bool) if grid.mask is None else grid.mask
     observed: NDArray[np.bool_] = np.broadcast_to(mask, grid.shape).ravel()

@@ -14,6 +14,7 @@ ROOMS: dict[str, set[str]] = {
     "heart": set(),
     "nn": {"heart"},
     "transforms": {"heart"},
+    "seasonal": {"heart", "transforms"},
     "metrics": {"heart"},
     "backtesting": {"heart"},
     "adapters": {"heart"},
