@@ -203,11 +203,12 @@ def load_nyc_flow(
         for name in ("flow_train.npz", "flow_test.npz")
     ]
     options: Any = {"key": "flow", "layout": "THWC", "start": first, "freq": _STEP}
-    series = read_stretches(files, shape, units, **options)
+    [series] = read_stretches(files, shape, units, **options)
+    n_test = len(read_stretches(files[1:], shape, units, **options)[0])
     columns = None
     if covariates:
-        columns = _read_days(folder / "external_knowledge.csv", first, series[0].end_time())
-    return FlowData(*split_last_days(series, 27, min_length=1), to_covariates(columns))
+        columns = _read_days(folder / "external_knowledge.csv", first, series.end_time())
+    return FlowData([series[:-n_test]], [series[-n_test:]], to_covariates(columns))
 
 
 def _read_days(file: Path, first: str, last: Any) -> pd.DataFrame:

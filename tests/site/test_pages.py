@@ -152,7 +152,7 @@ def test_the_reference_has_everything_public(pages: dict[Path, Page], site: Path
 def test_the_first_page_shows_a_forecast_that_the_build_made(site: Path) -> None:
     text = (site / "index.html").read_text()
     assert re.search(r'<img alt="[^"]+" src="data:image/gif;base64,R0lGOD', text)
-    assert "pip install ./darts_mim" in text
+    assert "pip install ." in text
     assert text.count("<td>yes</td>") + text.count('center;">yes</td>') >= 9
 
 
