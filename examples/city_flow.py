@@ -91,12 +91,17 @@ model.fit(departures)
 # ## Forecasts of the test
 #
 # From every half hour of the last 27 days. Beside the model stand the last frame, the same time
-# yesterday and last week, the usual (the average of the time of week), and two of Darts' models of
-# single cells on the departures from it: the last departure times a factor, and a linear regression
-# on the last four hours.
+# yesterday and last week, the usual (the average of the time of week), and Darts' models of single
+# cells on the departures from it: the last departure times a factor, and a linear regression and
+# boosted trees on the last four hours.
 
 # %%
-from darts.models import GlobalNaiveSeasonal, LinearRegressionModel
+from darts.models import (
+    GlobalNaiveSeasonal,
+    LinearRegressionModel,
+    SKLearnModel,
+)
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 options = {
     "start": test.start_time(),
@@ -132,19 +137,17 @@ def of_cells(cell_model):
 
 naive = {}
 for name, age in {"last frame": 1, "yesterday": DAY, "last week": WEEK}.items():
-    seasonal = GlobalNaiveSeasonal(age, HORIZON, pl_trainer_kwargs=QUIET)
+    seasonal = GlobalNaiveSeasonal(age, 1, pl_trainer_kwargs=QUIET)
     naive[name] = seasonal.fit(train).historical_forecasts(series, **options)
 names = [c for c in forecasts[0].components if c.endswith("q0.500")]
+chunk, trees = {"output_chunk_length": HORIZON}, HistGradientBoostingRegressor()
 compared = {
     "ConvLSTM": [each[names] for each in forecasts],
     **naive,
     "usual": pipeline.inverse_transform([0 * f for f in naive["last frame"]]),
-    "last departure": of_cells(
-        LinearRegressionModel([-1], output_chunk_length=HORIZON)
-    ),
-    "regression": of_cells(
-        LinearRegressionModel(CONTEXT, output_chunk_length=HORIZON)
-    ),
+    "last departure": of_cells(LinearRegressionModel([-1], **chunk)),
+    "regression": of_cells(LinearRegressionModel(CONTEXT, **chunk)),
+    "boosted trees": of_cells(SKLearnModel(CONTEXT, model=trees, **chunk)),
 }
 
 # %% [markdown]
