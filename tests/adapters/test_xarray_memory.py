@@ -89,7 +89,7 @@ def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
 
 def test_a_second_call_writes_the_file_again_or_takes_it_where_asked(tmp_path: Path) -> None:
     data = fields()
-    with xr.set_options(keep_attrs=True):  # what xarray does by default since 2025.11
+    with xr.set_options(keep_attrs=True):  # as newer versions of xarray do by default
         twice = data * 2
     first = from_xarray(data.chunk(), cache=tmp_path, progress=False)
     second = from_xarray(twice.chunk(), cache=tmp_path, progress=False)
