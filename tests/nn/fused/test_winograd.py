@@ -224,7 +224,8 @@ def test_networks_take_it_without_units_for_matrices(
     monkeypatch.setattr(
         WinogradConvolution, "convolve", lambda *args: calls.append(args) or convolve(*args)
     )
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_units})
+    given = {"amx_bf16": has_units}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: given, raising=False)
     network = MIMNetwork(1, (32, 32), kernel_size=3, fast_path=asked)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         network(torch.rand(1, 2, 1, 16, 24), 1)
