@@ -6,8 +6,7 @@
 #
 #     python examples/city_flow.py path/to/nyc_taxi_bike [NYTaxi or NYBike]
 #
-# The folder holds `NYTaxi/flow_train.npz`, `NYTaxi/flow_test.npz` and `external_knowledge.csv`, as
-# in https://github.com/haoxingl/STSAN.
+# The folder holds the files of https://github.com/haoxingl/STSAN.
 
 # %%
 import sys
@@ -23,13 +22,7 @@ arguments = [each for each in sys.argv[1:] if not each.startswith("--")]
 ROOT, CITY = [*arguments, "NYTaxi"][:2]
 STEPS, STRIDE = (30, 24) if IS_QUICK else (1200, 1)
 OUTPUT = Path("out") / "city_flow"
-QUIET = {
-    "accelerator": "cpu",
-    "gradient_clip_val": 1.0,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "logger": False,
-}
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 CONTEXT, HORIZON, DAY, WEEK = 8, 6, 48, 336
 
 [train], [test] = load_nyc_flow(ROOT, CITY, covariates=False)[:2]
@@ -48,13 +41,8 @@ from darts.dataprocessing import Pipeline
 from darts_mim import GridScaler, SeasonalAnomalies, variance_stabiliser
 from sklearn.preprocessing import StandardScaler
 
-pipeline = Pipeline(
-    [
-        variance_stabiliser("sqrt"),
-        SeasonalAnomalies("time_of_week"),
-        GridScaler(StandardScaler()),
-    ]
-)
+roots, season = variance_stabiliser("sqrt"), SeasonalAnomalies("time_of_week")
+pipeline = Pipeline([roots, season, GridScaler(StandardScaler())])
 departures = pipeline.fit_transform(train)
 
 # %% [markdown]
@@ -67,6 +55,7 @@ departures = pipeline.fit_transform(train)
 from darts.utils.likelihood_models.torch import QuantileRegression
 from darts_mim import ConvLSTMModel
 
+ONE_CYCLE = {"max_lr": 4e-3, "total_steps": STEPS, "interval": "step"}
 model = ConvLSTMModel(
     CONTEXT,
     HORIZON,
@@ -76,14 +65,10 @@ model = ConvLSTMModel(
     add_encoders={"cyclic": {"future": ["hour", "dayofweek"]}},
     batch_size=16,
     lr_scheduler_cls=torch.optim.lr_scheduler.OneCycleLR,
-    lr_scheduler_kwargs={
-        "max_lr": 4e-3,
-        "total_steps": STEPS,
-        "interval": "step",
-    },
+    lr_scheduler_kwargs=ONE_CYCLE,
     max_steps=STEPS,
     random_state=int(arguments[2]) if len(arguments) > 2 else 0,
-    pl_trainer_kwargs=QUIET,
+    pl_trainer_kwargs={**QUIET, "gradient_clip_val": 1.0},
 )
 model.fit(departures)
 
@@ -125,13 +110,9 @@ def of_cells(cell_model):
     cell_model.fit([cell[: len(train)] for cell in cells])
     each = cell_model.historical_forecasts(cells, **options)
     values = np.array([[f.values()[:, 0] for f in cell] for cell in each])
+    pairs = zip(naive["last frame"], values.transpose(1, 2, 0), strict=True)
     return pipeline.inverse_transform(
-        [
-            like.with_values(v[..., None])
-            for like, v in zip(
-                naive["last frame"], values.transpose(1, 2, 0), strict=True
-            )
-        ]
+        [like.with_values(frames[..., None]) for like, frames in pairs]
     )
 
 
@@ -140,11 +121,12 @@ for name, age in {"last frame": 1, "yesterday": DAY, "last week": WEEK}.items():
     seasonal = GlobalNaiveSeasonal(age, 1, pl_trainer_kwargs=QUIET)
     naive[name] = seasonal.fit(train).historical_forecasts(series, **options)
 names = [c for c in forecasts[0].components if c.endswith("q0.500")]
+usual = SeasonalAnomalies("time_of_week").fit(train)
 chunk, trees = {"output_chunk_length": HORIZON}, HistGradientBoostingRegressor()
 compared = {
     "ConvLSTM": [each[names] for each in forecasts],
     **naive,
-    "usual": pipeline.inverse_transform([0 * f for f in naive["last frame"]]),
+    "usual": usual.inverse_transform([0 * f for f in naive["last frame"]]),
     "last departure": of_cells(LinearRegressionModel([-1], **chunk)),
     "regression": of_cells(LinearRegressionModel(CONTEXT, **chunk)),
     "boosted trees": of_cells(SKLearnModel(CONTEXT, model=trees, **chunk)),
