@@ -11,7 +11,7 @@ from darts.utils.likelihood_models.torch import (
 )
 
 from darts_mim import ConvLSTMModel, MIMModel, PredRNNModel, PredRNNPlusPlusModel, series_to_frames
-from tests.models.small_models import GRID, TRAINER, make_model, make_series
+from tests.models.small_models import GRID, TRAINER, make_model, make_series, to_series
 
 C, H, W = GRID.shape
 FROZEN: dict[str, Any] = {"optimizer_kwargs": {"lr": 0.0}}
@@ -35,7 +35,7 @@ def test_an_untrained_forecast_is_damped_persistence(kind: Any) -> None:
     frames = drifting()
     options = {"hidden_channels": (4, 3), "kernel_size": 3, "patch_size": 2, "n_epochs": 1}
     model = kind(3, 2, **options, **FROZEN, pl_trainer_kwargs=TRAINER)
-    model.fit(make_series(frames=frames))
+    model.fit(to_series(frames))
     windows = np.stack([frames[k : k + 5] for k in range(10)]).astype(np.float64)
     expected = [
         np.polyfit(windows[:, :-1, c].ravel(), windows[:, 1:, c].ravel(), 1)[0] for c in range(C)
@@ -48,7 +48,7 @@ def test_an_untrained_forecast_is_damped_persistence(kind: Any) -> None:
 
 def test_the_gap_before_a_shifted_output_chunk_is_no_step() -> None:
     frames = drifting()
-    model = make_model(output_chunk_shift=3, **FROZEN).fit(make_series(frames=frames))
+    model = make_model(output_chunk_shift=3, **FROZEN).fit(to_series(frames))
     pairs = [(frames[k + i], frames[k + i + 1]) for k in range(7) for i in (0, 1, 6)]
     before, after = np.stack(pairs, axis=1).astype(np.float64)
     expected = [np.polyfit(before[:, c].ravel(), after[:, c].ravel(), 1)[0] for c in range(C)]
@@ -58,7 +58,7 @@ def test_the_gap_before_a_shifted_output_chunk_is_no_step() -> None:
 def test_normalised_frames_persist_around_their_mean() -> None:
     frames = 50 + drifting()
     model, low = (
-        make_model(use_reversible_instance_norm=True, **FROZEN).fit(make_series(frames=each))
+        make_model(use_reversible_instance_norm=True, **FROZEN).fit(to_series(each))
         for each in (frames, frames - 50)
     )
     np.testing.assert_allclose(factors(model), factors(low), rtol=1e-3)
@@ -74,7 +74,7 @@ def test_unknown_values_do_not_count() -> None:
     mask[1, 2] = False
     holed = np.where(mask, frames, 1e6)
     holed[5, 0, 3, 4] = np.nan
-    model = make_model(**FROZEN).fit(make_series(frames=holed, mask=mask))
+    model = make_model(**FROZEN).fit(to_series(holed, mask=mask))
     clean = np.where(mask, frames, np.nan)
     clean[5, 0, 3, 4] = np.nan
     windows = np.stack([clean[k : k + 5] for k in range(10)]).astype(np.float64)
@@ -91,7 +91,7 @@ def test_unknown_values_do_not_count() -> None:
 )
 def test_locations_begin_so_and_scales_do_not(likelihood: Any, n_begin: int) -> None:
     frames = np.abs(drifting()).round()
-    model = make_model(likelihood=likelihood, **FROZEN).fit(make_series(frames=frames))
+    model = make_model(likelihood=likelihood, **FROZEN).fit(to_series(frames))
     assert sum(model.model.network.persistence.applies) == n_begin
     parameters = model.predict(1, predict_likelihood_parameters=True).values()
     parameters = parameters.reshape(C, H, W, -1)
@@ -105,12 +105,12 @@ def test_locations_begin_so_and_scales_do_not(likelihood: Any, n_begin: int) -> 
 
 
 def test_training_moves_the_factors_and_a_second_fit_goes_on_from_there() -> None:
-    series = make_series(frames=drifting())
+    series = to_series(drifting())
     model = make_model(optimizer_kwargs={"lr": 1e-2}).fit(series)
     frozen = make_model(**FROZEN).fit(series)
     first = factors(frozen).copy()
     assert not np.allclose(factors(model), first, atol=1e-4)
-    frozen.fit(make_series(frames=drifting(seed=1)))
+    frozen.fit(to_series(drifting(seed=1)))
     np.testing.assert_array_equal(factors(frozen), first)
 
 

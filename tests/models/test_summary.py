@@ -50,7 +50,7 @@ def test_it_prints_as_a_table(summarised: ModelSummary) -> None:
         "frames             3 read, 2 predicted",
         "patches            2 x 2 cells: 3 rows x 3 columns, with 1 row of padding",
     ]
-    assert "  all              6,506" in lines
+    assert "  all              6,508" in lines
     assert "training step" in [line.split("  ")[0] for line in lines]
     assert repr(summarised).endswith("a frame of one series")
 
