@@ -276,15 +276,15 @@ def variance_stabiliser(kind: Literal["sqrt", "log1p", "asinh"] = "sqrt") -> Inv
     return InvertibleMapper(fn=fn, inverse_fn=inverse_fn, name=kind)
 
 
-def _square(values: NDArray[Any]) -> NDArray[Any]:
+def _square(values: Any) -> Any:
     return np.maximum(values, 0) ** 2
 
 
-def _expm1(values: NDArray[Any]) -> NDArray[Any]:
+def _expm1(values: Any) -> Any:
     return np.expm1(np.maximum(values, 0))
 
 
-def _sinh(values: NDArray[Any]) -> NDArray[Any]:
+def _sinh(values: Any) -> Any:
     return np.sinh(np.maximum(values, 0))
 
 

@@ -70,7 +70,8 @@ class RecurrentModule(GridForecastingModule, ABC):
             Samples of the training data.
         """
         clips = (clip for sample in samples for clip in self._clips_of(sample))
-        self.network.persistence.factor.data.copy_(persistence_of(clips))
+        persistence: Any = self.network.persistence
+        persistence.factor.data.copy_(persistence_of(clips))
 
     def _clips_of(self, sample: TorchTrainingSample) -> Iterator[Tensor]:
         """Yield the frames of the two chunks, as the network reads them, NaN where unknown."""
@@ -189,7 +190,7 @@ class RecurrentGridModel(GridForecastingModel, ABC):
             "damped_persistence": self.damped_persistence,
         }
 
-    def _setup_for_train(  # type: ignore[override]
+    def _setup_for_train(
         self, train_dataset: TorchTrainingDataset, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
         is_new = not self.model_created
