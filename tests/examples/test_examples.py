@@ -65,6 +65,16 @@ def test_the_sea_goes_from_netcdf_to_quantiles_in_netcdf(
 
 
 @pytest.mark.slow
+def test_city_flows_stand_beside_baselines(shared_data: Path) -> None:
+    printed = run("city_flow.py", str(shared_data / "nyc_taxi_bike"), "NYBike")
+    for name in ("ConvLSTM", "last frame", "last week", "usual", "boosted trees"):
+        assert f"\n{name:15} RMSE [" in printed
+    assert "inside the 80 % interval: " in printed
+    assert "least quantile: 0.0" in printed
+    check_pictures("city_flow", 1)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "said", "pictures"),
     [
