@@ -33,9 +33,9 @@ _SCALES = ("sigma", "b", "beta", "gamma")  # parameters that only a division cha
 class SeasonalAnomalies(FittableDataTransformer, InvertibleDataTransformer):
     """Subtract the training mean of each cell at that time of the day, week or year.
 
-    What is left, the anomalies (or departures), is what a model has to forecast: on city flows and
-    on sea surface temperature, an average of the season is a better forecast than the last frame.
-    It is used like Darts' `Scaler`: on one series or a sequence, in a `Pipeline`, and as
+    A model then forecasts the anomalies (or departures) alone. On city flows, the average of the
+    season is a better forecast than the last frame, and a model need not learn it. The transformer
+    is used like Darts' `Scaler`: on one series or a sequence, in a `Pipeline`, and as
     ``data_transformers`` of `historical_forecasts` and `backtest`.
 
     `inverse_transform` takes forecasts of anomalies: points, samples, quantiles, and the parameters
@@ -138,7 +138,7 @@ class SeasonalAnomalies(FittableDataTransformer, InvertibleDataTransformer):
         deviation = np.ones_like(mean)
         if params["fixed"]["divide"]:
             variance = sums[2] / count - mean**2
-            # what is left of a constant by rounding is no deviation
+            # a constant leaves rounding errors, which are no deviation
             is_clear = variance > 1e-10 * np.maximum(mean**2, np.finfo(np.float32).tiny)
             deviation[is_clear] = np.sqrt(variance[is_clear])
         grid = Grid.from_series(batch[0])

@@ -1,8 +1,7 @@
 # %% [markdown]
 # # City flows
 #
-# Taxis into and out of the cells of New York, every half hour: probabilistic forecasts of the next
-# three hours, compared with what a city's planner would try first.
+# Taxis into and out of the cells of New York: probabilistic forecasts of the next six half hours.
 #
 #     python examples/city_flow.py path/to/nyc_taxi_bike [NYTaxi or NYBike]
 #
@@ -24,7 +23,6 @@ STEPS, STRIDE = (30, 24) if IS_QUICK else (1200, 1)
 OUTPUT = Path("out") / "city_flow"
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 CONTEXT, HORIZON, DAY, WEEK = 8, 6, 48, 336
-
 [train], [test] = load_nyc_flow(ROOT, CITY, covariates=False)[:2]
 series = concatenate([train, test])
 print(f"{len(train)} frames to train on, {len(test)} to test on")
@@ -48,8 +46,8 @@ departures = pipeline.fit_transform(train)
 # %% [markdown]
 # ## The model
 #
-# A small ConvLSTM learns this in minutes on two cores; `MIMModel` takes the same options and three
-# times as long. The learning rate rises and falls once, and gradients are clipped.
+# A small ConvLSTM learns this in minutes. `MIMModel` takes the same options, and longer. The
+# learning rate rises and falls once, and gradients are clipped.
 
 # %%
 from darts.utils.likelihood_models.torch import QuantileRegression
@@ -94,14 +92,11 @@ options = {
     "stride": STRIDE,
     "retrain": False,
     "last_points_only": False,
-    "verbose": False,
 }
 left = pipeline.transform(series)
-forecasts = pipeline.inverse_transform(
-    model.historical_forecasts(
-        left, predict_likelihood_parameters=True, **options
-    )
-)
+quantiles = {"predict_likelihood_parameters": True}
+forecasts = model.historical_forecasts(left, **quantiles, **options)
+forecasts = pipeline.inverse_transform(forecasts)
 
 
 def of_cells(cell_model):
@@ -111,20 +106,19 @@ def of_cells(cell_model):
     each = cell_model.historical_forecasts(cells, **options)
     values = np.array([[f.values()[:, 0] for f in cell] for cell in each])
     pairs = zip(naive["last frame"], values.transpose(1, 2, 0), strict=True)
-    return pipeline.inverse_transform(
-        [like.with_values(frames[..., None]) for like, frames in pairs]
-    )
+    back = [like.with_values(frames[..., None]) for like, frames in pairs]
+    return pipeline.inverse_transform(back)
 
 
 naive = {}
 for name, age in {"last frame": 1, "yesterday": DAY, "last week": WEEK}.items():
     seasonal = GlobalNaiveSeasonal(age, 1, pl_trainer_kwargs=QUIET)
     naive[name] = seasonal.fit(train).historical_forecasts(series, **options)
-names = [c for c in forecasts[0].components if c.endswith("q0.500")]
+medians = [c for c in forecasts[0].components if c.endswith("q0.500")]
 usual = SeasonalAnomalies("time_of_week").fit(train)
 chunk, trees = {"output_chunk_length": HORIZON}, HistGradientBoostingRegressor()
 compared = {
-    "ConvLSTM": [each[names] for each in forecasts],
+    "ConvLSTM": [each[medians] for each in forecasts],
     **naive,
     "usual": usual.inverse_transform([0 * f for f in naive["last frame"]]),
     "last departure": of_cells(LinearRegressionModel([-1], **chunk)),
@@ -143,13 +137,12 @@ from darts.metrics import mic
 from darts_mim import frame_mae, frame_mse
 from darts_mim.plotting import plot_horizon_error, save_figure
 
-rmse = {}
+rmse, truth = {}, [series] * len(forecasts)
 for name, predicted in compared.items():
-    truth = [series] * len(predicted)
     rmse[name] = np.sqrt(np.mean(frame_mse(truth, predicted), axis=0))
     mae = np.mean(frame_mae(truth, predicted), axis=0)
     print(f"{name:15} RMSE {rmse[name].round(2)}  MAE {mae.round(2)}")
-inside = mic([series] * len(forecasts), forecasts, q_interval=(0.1, 0.9))
+inside = mic(truth, forecasts, q_interval=(0.1, 0.9))
 print(f"inside the 80 % interval: {np.mean(inside):.1%}")
 print(f"least quantile: {min(each.values().min() for each in forecasts)}")
 figure = plot_horizon_error(rmse, ylabel="root mean squared error [trips]")
